@@ -1,0 +1,173 @@
+// Package call is the one adapter between Go and Starlark signatures. A
+// builtin is a [Spec]: its name, words, parameters, effect, result and example
+// in one place, from which come the unpacking of arguments, the documentation,
+// the hints on misspelt names and the behaviour of a dry run.
+package call
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
+	"go.starlark.net/syntax"
+
+	"infra/runtime"
+)
+
+// Level says where a builtin may be called.
+type Level uint8
+
+// The levels.
+const (
+	InStep   Level = iota // it acts: only while a step or a check runs
+	InFile                // it declares: only while a file is read
+	Anywhere              // it computes
+)
+
+// A Spec is everything there is to know about one builtin.
+type Spec struct {
+	Name    string // "nix.build"
+	Level   Level
+	Effect  runtime.Effect // the strongest its operations have; for InStep only
+	Doc     string         // sentences; the first stands alone in a list
+	Params  []Param        // filled by New
+	Returns string         // the result's type, "store_path"; "" is None
+	Fields  []Field        // the result's fields
+	Example string         // a few lines that a test runs
+
+	run func(*Call, starlark.Tuple, []starlark.Tuple) (starlark.Value, error)
+}
+
+// A Field documents one field of a result.
+type Field struct{ Name, Type, Doc string }
+
+// New completes a spec with the function behind it. A is a struct whose fields
+// are the parameters, in order: see [Param] for their tags.
+func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
+	params := paramsOf[A]()
+	s.Params = params
+	s.run = func(c *Call, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		var a A
+		seen, err := unpack(params, &a, args, kwargs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.spec.Name, err)
+		}
+		c.args = seen
+		v, err := fn(c, a)
+		if v == nil {
+			v = starlark.None
+		}
+		return v, err
+	}
+	return s
+}
+
+// A Call is one call of a builtin by a plan.
+type Call struct {
+	Thread *starlark.Thread
+	Pos    syntax.Position // of the call in the plan
+
+	spec *Spec
+	do   runtime.Do
+	ctx  context.Context
+	args runtime.Args
+}
+
+// Context is the run's: it ends when the run is to stop.
+func (c *Call) Context() context.Context { return c.ctx }
+
+// Do asks for an operation with the builtin's own effect. The name, the
+// arguments and the position are the call's unless op has its own.
+func (c *Call) Do(op runtime.Op) (runtime.Result, error) {
+	return c.ask(op, c.spec.Effect)
+}
+
+// Read asks for an operation that only observes, whatever the builtin may do
+// when it is called otherwise.
+func (c *Call) Read(op runtime.Op) (runtime.Result, error) {
+	return c.ask(op, runtime.Read)
+}
+
+func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
+	op.Effect, op.Pos = e, c.Pos
+	if op.Name == "" {
+		op.Name = c.spec.Name
+	}
+	if op.Args == nil {
+		op.Args = c.args
+	}
+	return c.do(c.ctx, op)
+}
+
+// Value is Do for builtins that hand on the operation's value.
+func (c *Call) Value(op runtime.Op) (starlark.Value, error) {
+	r, err := c.Do(op)
+	return r.Value, err
+}
+
+// Unknown is the value that only a real run of this call will know.
+func (c *Call) Unknown() runtime.Unknown {
+	return runtime.Unknown{Op: c.spec.Name, Pos: c.Pos}
+}
+
+// Report notes a problem with a declaration and lets the reading go on.
+func (c *Call) Report(hint, format string, args ...any) {
+	runtime.ReadingFrom(c.ctx).Report(c.Pos, hint, format, args...)
+}
+
+// contextKey is the thread-local under which a thread carries its context.
+const contextKey = "context"
+
+// SetContext gives a new thread the context that builtins will see.
+func SetContext(t *starlark.Thread, ctx context.Context) { t.SetLocal(contextKey, ctx) }
+
+// Builtin makes the Starlark value of a spec whose operations go through do.
+func (s Spec) Builtin(do runtime.Do) *starlark.Builtin {
+	spec := &s
+	short := s.Name[strings.LastIndexByte(s.Name, '.')+1:]
+	return starlark.NewBuiltin(short, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+		ctx, _ := t.Local(contextKey).(context.Context)
+		if err := spec.allowed(ctx); err != nil {
+			return nil, err
+		}
+		return spec.run(&Call{Thread: t, Pos: t.CallFrame(1).Pos, spec: spec, do: do, ctx: ctx}, args, kwargs)
+	})
+}
+
+func (s *Spec) allowed(ctx context.Context) error {
+	reading := runtime.ReadingFrom(ctx) != nil
+	switch {
+	case s.Level == InStep && reading:
+		return runtime.WithHint(fmt.Errorf("%s acts on the world, and reading a file must not", s.Name),
+			"call it inside a step: def build(): %s(...)", s.Name)
+	case s.Level == InFile && !reading:
+		return runtime.WithHint(fmt.Errorf("%s declares, and a running step cannot", s.Name),
+			"call it at the top level of the file")
+	}
+	return nil
+}
+
+// Modules makes the names a plan sees from specs: "fail" is a function,
+// "nix.build" a function of the module nix, "nix.flake.check" one of a module
+// within it.
+func Modules(do runtime.Do, specs []Spec) starlark.StringDict {
+	top := starlark.StringDict{}
+	for _, s := range specs {
+		path := strings.Split(s.Name, ".")
+		members, prefix := top, ""
+		for _, name := range path[:len(path)-1] {
+			prefix = strings.TrimPrefix(prefix+"."+name, ".")
+			m, ok := members[name].(*starlarkstruct.Module)
+			if !ok {
+				m = &starlarkstruct.Module{Name: prefix, Members: starlark.StringDict{}}
+				members[name] = m
+			}
+			members = m.Members
+		}
+		members[path[len(path)-1]] = s.Builtin(do)
+	}
+	top.Freeze()
+	return top
+}

@@ -1,0 +1,332 @@
+package runtime
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strconv"
+	"unicode/utf8"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
+)
+
+// Encode writes a value as JSON from which [Decode] makes it again: plain
+// data, structs, and what infra itself defines. Anything else, a function say,
+// is an error, since another process could not go on from it. A secret is
+// written by its name, an Unknown by its origin; neither can be decoded.
+func Encode(v starlark.Value) ([]byte, error) {
+	x, err := encode(v, "")
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(x)
+}
+
+// tagged is how everything that JSON has no word for is written.
+type tagged map[string]any
+
+func encode(v starlark.Value, at string) (any, error) {
+	switch v := v.(type) {
+	case nil, starlark.NoneType:
+		return nil, nil
+	case starlark.Bool:
+		return bool(v), nil
+	case starlark.Int:
+		if i, ok := v.Int64(); ok {
+			return i, nil
+		}
+		return tagged{"$int": v.String()}, nil
+	case starlark.Float:
+		return tagged{"$float": strconv.FormatFloat(float64(v), 'g', -1, 64)}, nil
+	case starlark.String:
+		if utf8.ValidString(string(v)) {
+			return string(v), nil
+		}
+		return tagged{"$string": base64.StdEncoding.EncodeToString([]byte(v))}, nil
+	case starlark.Bytes:
+		return tagged{"$bytes": base64.StdEncoding.EncodeToString([]byte(v))}, nil
+	case *starlark.List:
+		return encodeAll(v, at)
+	case starlark.Tuple:
+		return encodeTagged("$tuple", v, at)
+	case *starlark.Set:
+		return encodeTagged("$set", v, at)
+	case *starlark.Dict:
+		return encodeDict(v, at)
+	case *starlarkstruct.Struct:
+		return encodeStruct(v, at)
+	}
+	return encodeOurs(v, at)
+}
+
+// encodeOurs encodes the values that infra defines.
+func encodeOurs(v starlark.Value, at string) (any, error) {
+	switch v := v.(type) {
+	case *Host:
+		return tagged{"$host": v}, nil
+	case *StorePath:
+		return tagged{"$store_path": v}, nil
+	case *Secret:
+		return tagged{"$secret": v.name}, nil
+	case Unknown:
+		return tagged{"$unknown": v.String()}, nil
+	case *Record:
+		fields := make([]any, len(v.fields))
+		for i, f := range v.fields {
+			x, err := encode(f.Value, at+"."+f.Name)
+			if err != nil {
+				return nil, err
+			}
+			fields[i] = []any{f.Name, x}
+		}
+		return tagged{"$record": v.kind, "fields": fields}, nil
+	}
+	where := ""
+	if at != "" {
+		where = " at " + at
+	}
+	return nil, fmt.Errorf("a %s%s cannot be kept in the journal: return plain data, a host, a store path or a command's result", v.Type(), where)
+}
+
+func encodeAll(v starlark.Iterable, at string) ([]any, error) {
+	out := []any{}
+	i := 0
+	for e := range starlark.Elements(v) {
+		x, err := encode(e, fmt.Sprintf("%s[%d]", at, i))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+		i++
+	}
+	return out, nil
+}
+
+func encodeTagged(tag string, v starlark.Iterable, at string) (any, error) {
+	elems, err := encodeAll(v, at)
+	if err != nil {
+		return nil, err
+	}
+	return tagged{tag: elems}, nil
+}
+
+// encodeDict keeps the order of insertion, which JSON's objects would lose.
+func encodeDict(v *starlark.Dict, at string) (any, error) {
+	pairs := []any{}
+	for _, item := range v.Items() {
+		where := fmt.Sprintf("%s[%s]", at, item[0])
+		k, err := encode(item[0], where)
+		if err != nil {
+			return nil, err
+		}
+		x, err := encode(item[1], where)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, []any{k, x})
+	}
+	return tagged{"$dict": pairs}, nil
+}
+
+func encodeStruct(v *starlarkstruct.Struct, at string) (any, error) {
+	fields := map[string]any{}
+	for _, name := range v.AttrNames() {
+		f, err := v.Attr(name)
+		if err != nil {
+			return nil, err
+		}
+		if fields[name], err = encode(f, at+"."+name); err != nil {
+			return nil, err
+		}
+	}
+	return tagged{"$struct": fields}, nil
+}
+
+// Decode makes the value that Encode wrote.
+func Decode(data []byte) (starlark.Value, error) {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var x any
+	if err := d.Decode(&x); err != nil {
+		return nil, fmt.Errorf("decode a kept value: %w", err)
+	}
+	return decode(x)
+}
+
+func decode(x any) (starlark.Value, error) {
+	switch x := x.(type) {
+	case nil:
+		return starlark.None, nil
+	case bool:
+		return starlark.Bool(x), nil
+	case string:
+		return starlark.String(x), nil
+	case json.Number:
+		i, err := x.Int64()
+		if err != nil {
+			return nil, fmt.Errorf("decode a kept value: %q is no integer", x)
+		}
+		return starlark.MakeInt64(i), nil
+	case []any:
+		elems, err := decodeAll(x)
+		if err != nil {
+			return nil, err
+		}
+		return starlark.NewList(elems), nil
+	case map[string]any:
+		return decodeTagged(x)
+	}
+	return nil, fmt.Errorf("decode a kept value: unexpected %T", x)
+}
+
+func decodeAll(x any) ([]starlark.Value, error) {
+	list, ok := x.([]any)
+	if !ok {
+		return nil, fmt.Errorf("decode a kept value: want a list, got %T", x)
+	}
+	out := make([]starlark.Value, len(list))
+	for i, e := range list {
+		v, err := decode(e)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func decodeTagged(m map[string]any) (starlark.Value, error) {
+	if kind, ok := m["$record"].(string); ok {
+		return decodeRecord(kind, m["fields"])
+	}
+	for tag, x := range m {
+		switch tag {
+		case "$int", "$float", "$string", "$bytes":
+			s, ok := x.(string)
+			if !ok {
+				return nil, fmt.Errorf("decode a kept value: want text in %s, got %T", tag, x)
+			}
+			return decodeScalar(tag, s)
+		case "$tuple":
+			elems, err := decodeAll(x)
+			return starlark.Tuple(elems), err
+		case "$set":
+			return decodeSet(x)
+		case "$dict":
+			return decodeDict(x)
+		case "$struct":
+			return decodeStruct(x)
+		case "$host":
+			h := new(Host)
+			return h, remarshal(x, h)
+		case "$store_path":
+			p := new(StorePath)
+			return p, remarshal(x, p)
+		case "$secret", "$unknown":
+			return nil, fmt.Errorf("decode a kept value: %v was not kept", x)
+		}
+	}
+	return nil, fmt.Errorf("decode a kept value: unknown kind %v", m)
+}
+
+func decodeScalar(tag, s string) (starlark.Value, error) {
+	switch tag {
+	case "$int":
+		i, ok := new(big.Int).SetString(s, 10)
+		if !ok {
+			return nil, fmt.Errorf("decode a kept value: %q is no integer", s)
+		}
+		return starlark.MakeBigInt(i), nil
+	case "$float":
+		f, err := strconv.ParseFloat(s, 64)
+		return starlark.Float(f), err
+	}
+	b, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil, fmt.Errorf("decode a kept value: %w", err)
+	}
+	if tag == "$bytes" {
+		return starlark.Bytes(b), nil
+	}
+	return starlark.String(b), nil
+}
+
+func decodeSet(x any) (starlark.Value, error) {
+	elems, err := decodeAll(x)
+	if err != nil {
+		return nil, err
+	}
+	set := starlark.NewSet(len(elems))
+	for _, e := range elems {
+		if err := set.Insert(e); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+// decodePairs decodes [[key, value], ...].
+func decodePairs(x any, each func(k, v starlark.Value) error) error {
+	pairs, ok := x.([]any)
+	if !ok {
+		return fmt.Errorf("decode a kept value: want pairs, got %T", x)
+	}
+	for _, p := range pairs {
+		kv, err := decodeAll(p)
+		if err != nil {
+			return err
+		}
+		if len(kv) != 2 {
+			return fmt.Errorf("decode a kept value: want a pair, got %d values", len(kv))
+		}
+		if err := each(kv[0], kv[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decodeDict(x any) (starlark.Value, error) {
+	d := new(starlark.Dict)
+	return d, decodePairs(x, d.SetKey)
+}
+
+func decodeRecord(kind string, x any) (starlark.Value, error) {
+	r := NewRecord(kind)
+	return r, decodePairs(x, func(k, v starlark.Value) error {
+		name, ok := starlark.AsString(k)
+		if !ok {
+			return fmt.Errorf("decode a kept value: field name %s is no string", k)
+		}
+		r.fields = append(r.fields, Field{name, v})
+		return nil
+	})
+}
+
+func decodeStruct(x any) (starlark.Value, error) {
+	m, ok := x.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("decode a kept value: want fields, got %T", x)
+	}
+	fields := starlark.StringDict{}
+	for name, f := range m {
+		v, err := decode(f)
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = v
+	}
+	return starlarkstruct.FromStringDict(starlarkstruct.Default, fields), nil
+}
+
+// remarshal fills a Go struct from decoded JSON.
+func remarshal(x, into any) error {
+	data, err := json.Marshal(x)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
+}

@@ -1,0 +1,50 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Sentinels, for the few places that branch on them.
+var (
+	// ErrInterrupted: the run was asked to stop; nothing new is started.
+	ErrInterrupted = errors.New("interrupted")
+	// ErrHeld: a gate or an unanswered question holds the step.
+	ErrHeld = errors.New("held")
+	// ErrLocked: another run works on the host.
+	ErrLocked = errors.New("locked")
+)
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (h hinted) Unwrap() error { return h.error }
+
+// WithHint adds to err what the person can do next. The hint is shown on a
+// line of its own and is not part of err's text.
+func WithHint(err error, format string, args ...any) error {
+	return hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// HintOf returns the outermost hint in err's chain, or "".
+func HintOf(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	return ""
+}
+
+// NotKnownError ends a step's preview: its code asked for a value that only a
+// real run will know.
+type NotKnownError struct {
+	Field  string  // what was asked for, "stdout"
+	Origin Unknown // where it would come from
+}
+
+func (e *NotKnownError) Error() string {
+	return fmt.Sprintf("%s is not known in a dry run %s", e.Field, e.Origin)
+}

@@ -1,0 +1,86 @@
+package runtime
+
+import (
+	"time"
+
+	"go.starlark.net/syntax"
+)
+
+// An Event is one thing that happened in a run. There is one stream of them
+// with several readers: the journal first and synchronously, then the terminal
+// and JSON.
+type Event struct {
+	Time   time.Time
+	Kind   EventKind
+	Run    string // the run's id
+	Step   string // "" for the run's own events
+	Host   string // of the step's fan-out, or of the check; "" where there is none
+	Check  bool   // Step names a check
+	Op     *OpEvent
+	Status Status        // of what ended
+	Took   time.Duration // of what ended
+	Err    error         // why it failed, was held or was skipped; scrubbed
+	Text   string        // a log line, a line of output, a question, a check's detail
+	Pos    syntax.Position
+	Start  *RunStart // RunStarted only
+	Result []byte    // StepEnded only: what the step returned, encoded
+	Totals *Totals   // RunEnded only
+}
+
+// EventKind tells events apart.
+type EventKind string
+
+// The kinds of event, in the order in which a run shows them.
+const (
+	RunStarted  EventKind = "run_started"
+	StepStarted EventKind = "step_started"
+	StepRetried EventKind = "step_retried" // an attempt failed; Err says why
+	OpAsked     EventKind = "op_asked"     // before the operation: a reader's error stops it
+	OpOutput    EventKind = "op_output"    // a line of what a tool prints; for progress, not kept
+	OpEnded     EventKind = "op_ended"
+	Logged      EventKind = "logged" // the plan called log() or print()
+	StepEnded   EventKind = "step_ended"
+	RunEnded    EventKind = "run_ended"
+)
+
+// OpEvent is the operation an event is about.
+type OpEvent struct {
+	ID      int    // counts a run's operations from 1
+	Op      Op     //
+	Changed bool   // OpEnded: whether the world is different now
+	Output  string // OpEnded: the file, in the run's folder, that holds what was printed; "" for nothing
+	Result  []byte // OpEnded: the encoded result
+
+	Prediction *Prediction // OpEnded of a dry run
+}
+
+// Status says how a step, an operation, a check or a run ended.
+type Status string
+
+// The statuses.
+const (
+	OK          Status = "ok"
+	Failed      Status = "failed"
+	Skipped     Status = "skipped"     // what it needs did not succeed
+	Held        Status = "held"        // a question was not answered with yes
+	Interrupted Status = "interrupted" // the run was asked to stop
+	Stopped     Status = "stopped"     // a preview that could not honestly go on
+)
+
+// RunStart describes a run that begins.
+type RunStart struct {
+	Plan   *Plan
+	File   string // the plan's file, from the project's root
+	DryRun bool
+	Steps  []*Step  // the selected steps, in the order in which they are shown
+	Checks []*Check // the checks that will be run after them
+}
+
+// Totals counts what a run did, or a dry run would do.
+type Totals struct {
+	Ops      int
+	Changed  int             // operations that changed something
+	Verdicts map[Verdict]int // of a dry run
+	Steps    map[Status]int
+	Checks   map[Status]int
+}

@@ -1,0 +1,87 @@
+package runtime
+
+import (
+	"context"
+	"io"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+)
+
+// Effect says what an operation does to the world. A builtin declares it once,
+// where it is defined; policies decide by it.
+type Effect uint8
+
+// The effects, from harmless to final.
+const (
+	Read    Effect = iota // observes
+	Build                 // only adds to a store or a cache
+	Change                // alters, and can be undone or repeated
+	Destroy               // cannot be taken back, or costs money
+)
+
+var effectNames = [...]string{"read", "build", "change", "destroy"}
+
+// String returns the effect's word in the language's documentation.
+func (e Effect) String() string { return effectNames[e] }
+
+// MarshalText makes an effect its word in JSON.
+func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// An Op is one thing a plan asks of the world: what a dry run shows, what the
+// journal keeps, what the engine carries out. The same value in all three.
+type Op struct {
+	Name   string          // "nix.copy"
+	Host   string          // the host's name; "" is the machine infra runs on
+	Effect Effect          //
+	Args   Args            // canonical and free of secrets: the key by which a resumed run knows it again
+	Show   string          // the line a person reads: the argv, or what is made of what
+	Pos    syntax.Position // where the plan asked for it
+
+	// Predict is what a dry run may honestly say. It may read the world and
+	// must not alter it. A Read needs none: a dry run carries it out.
+	Predict func(context.Context) (Prediction, error)
+
+	// Run carries the operation out. What tools print goes to log as it
+	// comes; the engine bounds, scrubs and keeps it.
+	Run func(ctx context.Context, log io.Writer) (Result, error)
+}
+
+// Args are an operation's arguments by parameter name. They hold JSON's types
+// only, so that encoding them gives the same bytes for the same operation.
+type Args map[string]any
+
+// A Result is what an operation answered.
+type Result struct {
+	Value   starlark.Value // what the plan gets; nil is None
+	Changed bool           // whether the world is different now
+}
+
+// A Prediction is what a dry run knows of an operation without carrying it out.
+type Prediction struct {
+	Verdict Verdict
+	Value   starlark.Value // what the plan gets; fields not known yet are [Unknown]
+	Detail  string         // a diff, or a list of what would happen; may be empty
+}
+
+// A Verdict sums up a prediction.
+type Verdict uint8
+
+// The verdicts.
+const (
+	NoChange Verdict = iota
+	WillChange
+	WillDestroy
+	NotKnown
+)
+
+var verdictNames = [...]string{"no change", "change", "destroy", "unknown"}
+
+// String returns the verdict as a dry run prints it.
+func (v Verdict) String() string { return verdictNames[v] }
+
+// MarshalText makes a verdict its word in JSON.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// Do is the only way from a plan to the world.
+type Do func(context.Context, Op) (Result, error)

@@ -1,0 +1,28 @@
+// Package remote runs commands: on the machine infra runs on, or on a host
+// over one pooled ssh connection.
+package remote
+
+import (
+	"io"
+
+	"infra/runtime"
+)
+
+// A Command is a process to run, here or on a host.
+type Command struct {
+	Argv  []string                // never empty; never a secret
+	Env   map[string]runtime.Text // added to the environment; never seen in an argument list
+	Stdin runtime.Text            // all of its input
+	Dir   string                  // the working directory; "" is the project's root here, the home on a host
+	Sudo  bool                    // on a host: as root, by sudo -n, unless the login is root already
+
+	Stdout io.Writer // gets the output as it comes; nil drops it
+	Stderr io.Writer
+}
+
+// An Exit is how a process ended. A process that ran and failed is an Exit,
+// not an error.
+type Exit struct {
+	Code   int    // the exit code; 128 + n where signal n ended it
+	Signal string // "TERM" where a signal ended it, else ""
+}
