@@ -61,6 +61,7 @@ type Status string
 const (
 	OK          Status = "ok"
 	Failed      Status = "failed"
+	Warned      Status = "warned"      // an optional check that failed
 	Skipped     Status = "skipped"     // what it needs did not succeed
 	Held        Status = "held"        // a question was not answered with yes
 	Interrupted Status = "interrupted" // the run was asked to stop

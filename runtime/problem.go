@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 )
 
@@ -16,8 +17,9 @@ import (
 type Problem struct {
 	Pos    syntax.Position
 	Msg    string
-	Hint   string // what to do; may be empty
-	Source string // the line Pos points into; filled by the reader of files
+	Hint   string   // what to do; may be empty
+	Source string   // the line Pos points into; filled by the reader of files
+	Trace  []string // where the code at Pos was called from, innermost first: "plans/a.star:3:5 in deploy"
 }
 
 // Problems is every Problem of one reading. It is the error of a plan that
@@ -41,9 +43,14 @@ type Reading struct {
 
 // Report notes a problem and lets the reading go on, so that all are shown at once.
 func (r *Reading) Report(pos syntax.Position, hint, format string, args ...any) {
+	r.Add(Problem{Pos: pos, Msg: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// Add notes a problem; see Report.
+func (r *Reading) Add(p Problem) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.problems = append(r.problems, Problem{Pos: pos, Msg: fmt.Sprintf(format, args...), Hint: hint})
+	r.problems = append(r.problems, p)
 }
 
 // Problems returns what was reported, each once, by file and line.
@@ -71,4 +78,33 @@ func WithReading(ctx context.Context, r *Reading) context.Context {
 func ReadingFrom(ctx context.Context) *Reading {
 	r, _ := ctx.Value(readingKey{}).(*Reading)
 	return r
+}
+
+// Undefined stands, while a file is read, for a name that is not defined. The
+// name has been reported; reading goes on to find what else is wrong.
+type Undefined string
+
+var _ starlark.Callable = Undefined("")
+
+// Name returns the name.
+func (u Undefined) Name() string { return string(u) }
+
+// String returns the name.
+func (u Undefined) String() string { return string(u) }
+
+// Type is "undefined".
+func (Undefined) Type() string { return "undefined" }
+
+// Freeze does nothing.
+func (Undefined) Freeze() {}
+
+// Truth is false.
+func (Undefined) Truth() starlark.Bool { return false }
+
+// Hash is the name's.
+func (u Undefined) Hash() (uint32, error) { return starlark.String(u).Hash() }
+
+// CallInternal fails: there is nothing to call.
+func (u Undefined) CallInternal(*starlark.Thread, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
+	return nil, fmt.Errorf("%s is not defined", string(u))
 }

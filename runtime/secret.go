@@ -36,6 +36,9 @@ func NewSecret(name, value string) *Secret {
 // server may call it, and only with a context in which it is wanted.
 func (s *Secret) Reveal() string { return s.value }
 
+// Name says where the secret came from. It is not secret.
+func (s *Secret) Name() string { return s.name }
+
 // String is the placeholder.
 func (s *Secret) String() string { return placeholder(s.name) }
 

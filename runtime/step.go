@@ -15,7 +15,8 @@ type Step struct {
 	Doc       string // the docstring's first line
 	Fn        starlark.Callable
 	Undo      starlark.Callable // receives what Fn returned; nil where there is none
-	Needs     []*Step           // whose results Fn receives, in this order
+	Wants     []starlark.Value  // Needs as the file wrote them: functions and steps
+	Needs     []*Step           // whose results Fn receives, in this order; resolved by the plan
 	Each      []*Host           // Fn runs once for each; nil: it runs once
 	Parallel  int               // of Each, how many at once; 0: as many as there are workers
 	Canary    int               // of Each, how many must succeed before the rest starts

@@ -117,18 +117,12 @@ func (c *Call) Report(hint, format string, args ...any) {
 	runtime.ReadingFrom(c.ctx).Report(c.Pos, hint, format, args...)
 }
 
-// contextKey is the thread-local under which a thread carries its context.
-const contextKey = "context"
-
-// SetContext gives a new thread the context that builtins will see.
-func SetContext(t *starlark.Thread, ctx context.Context) { t.SetLocal(contextKey, ctx) }
-
 // Builtin makes the Starlark value of a spec whose operations go through do.
 func (s Spec) Builtin(do runtime.Do) *starlark.Builtin {
 	spec := &s
 	short := s.Name[strings.LastIndexByte(s.Name, '.')+1:]
 	return starlark.NewBuiltin(short, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		ctx, _ := t.Local(contextKey).(context.Context)
+		ctx := runtime.ContextOf(t)
 		if err := spec.allowed(ctx); err != nil {
 			return nil, err
 		}
@@ -137,7 +131,12 @@ func (s Spec) Builtin(do runtime.Do) *starlark.Builtin {
 }
 
 func (s *Spec) allowed(ctx context.Context) error {
-	reading := runtime.ReadingFrom(ctx) != nil
+	return s.AllowedAt(runtime.ReadingFrom(ctx) != nil)
+}
+
+// AllowedAt says whether the builtin may be called while a file is read
+// (reading) or while a step runs.
+func (s *Spec) AllowedAt(reading bool) error {
 	switch {
 	case s.Level == InStep && reading:
 		return runtime.WithHint(fmt.Errorf("%s acts on the world, and reading a file must not", s.Name),
@@ -147,6 +146,36 @@ func (s *Spec) allowed(ctx context.Context) error {
 			"call it at the top level of the file")
 	}
 	return nil
+}
+
+// Accepts says what is wrong with a call that has so many positional arguments
+// and these named ones, as far as that can be seen without running it.
+func (s *Spec) Accepts(positional int, named []string) []error {
+	var errs []error
+	args := make(starlark.Tuple, positional)
+	for i := range args {
+		args[i] = starlark.None
+	}
+	kwargs := make([]starlark.Tuple, len(named))
+	for i, name := range named {
+		kwargs[i] = starlark.Tuple{starlark.String(name), starlark.None}
+		if _, err := match(s.Params, nil, kwargs[i:i+1]); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	given, err := match(s.Params, args, kwargs)
+	if err != nil {
+		return []error{err}
+	}
+	for i, p := range s.Params {
+		if given[i] == nil && !p.Optional {
+			errs = append(errs, p.missing())
+		}
+	}
+	return errs
 }
 
 // Modules makes the names a plan sees from specs: "fail" is a function,

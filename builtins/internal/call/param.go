@@ -60,7 +60,7 @@ func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tup
 		v := given[i]
 		if v == nil || v == starlark.None && p.Optional {
 			if !p.Optional {
-				return nil, fmt.Errorf("missing argument %s (%s): %s", p.Name, p.Type, p.Doc)
+				return nil, p.missing()
 			}
 			if err := setDefault(st.Field(p.field), p.Default); err != nil {
 				return nil, fmt.Errorf("default of %s: %w", p.Name, err)
@@ -73,6 +73,10 @@ func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tup
 		kept[p.Name] = keep(st.Field(p.field).Interface())
 	}
 	return kept, nil
+}
+
+func (p Param) missing() error {
+	return fmt.Errorf("missing argument %s (%s): %s", p.Name, p.Type, p.Doc)
 }
 
 // match assigns arguments to parameters by position and name.
@@ -182,6 +186,16 @@ func keep(v any) any {
 			return fmt.Sprintf("sha256:%x (%d bytes)", sha256.Sum256([]byte(s)), len(s))
 		}
 		return v.String()
+	case *runtime.Text:
+		return keep(*v)
+	case Hosts:
+		return keep([]*runtime.Host(v))
+	case StorePaths:
+		paths := make([]string, len(v))
+		for i, p := range v {
+			paths[i] = p.Path
+		}
+		return paths
 	case map[string]runtime.Text:
 		kept := map[string]any{}
 		for name, t := range v {

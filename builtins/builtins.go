@@ -1,0 +1,66 @@
+// Package builtins is everything a plan can name, as one table.
+package builtins
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"go.starlark.net/lib/json"
+	"go.starlark.net/lib/math"
+	"go.starlark.net/lib/time"
+	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
+
+	"infra/builtins/core"
+	"infra/builtins/fs"
+	"infra/builtins/http"
+	"infra/builtins/internal/call"
+	"infra/builtins/local"
+	"infra/builtins/nix"
+	"infra/builtins/secrets"
+	"infra/builtins/ssh"
+	"infra/runtime"
+	"infra/runtime/remote"
+)
+
+// A Spec is everything there is to know about one builtin.
+type Spec = call.Spec
+
+// Nearest returns the name closest to a misspelt one, or "".
+func Nearest(name string, names []string) string { return call.Nearest(name, names) }
+
+// Deps are what the modules work with. None of them costs anything before it
+// is used; the zero value will do where nothing is called.
+type Deps struct {
+	Root      string       // the project's root, which plain paths are relative to
+	Flake     string       // what "." means in an installable; "" is Root
+	SSHConfig string       // read by ssh instead of the user's own; "" is that
+	Pool      *remote.Pool // the connections to hosts
+}
+
+// All returns the whole language, module by module.
+func All(d Deps) []Spec {
+	return slices.Concat(
+		core.Specs(),
+		nix.Specs(d.Pool, cmp.Or(d.Flake, d.Root), d.Root, d.SSHConfig),
+		ssh.Specs(d.Pool, d.Root),
+		secrets.Specs(d.Root),
+		local.Specs(d.Root),
+		fs.Specs(d.Root),
+		http.Specs(),
+	)
+}
+
+// Predeclared returns the names that a plan sees: the builtins of specs, whose
+// operations go through do, and what comes with Starlark.
+func Predeclared(specs []Spec, do runtime.Do) starlark.StringDict {
+	env := call.Modules(do, specs)
+	maps.Copy(env, starlark.StringDict{
+		"struct": starlark.NewBuiltin("struct", starlarkstruct.Make),
+		"json":   json.Module,
+		"math":   math.Module,
+		"time":   time.Module,
+	})
+	return env
+}

@@ -1,0 +1,197 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.starlark.net/starlark"
+
+	"infra/builtins/internal/call"
+	"infra/runtime"
+)
+
+type planArgs struct {
+	Steps  []*runtime.Step  `arg:"steps" doc:"what is done; the order is by needs"`
+	Hosts  []*runtime.Host  `arg:"hosts,keyword" default:"" doc:"the hosts that the plan may change"`
+	Checks []*runtime.Check `arg:"checks,keyword" default:"" doc:"what must hold when every step has succeeded"`
+	Title  string           `arg:"title,keyword" default:"" doc:"a few words for people"`
+	Phase  int              `arg:"phase,keyword" default:"-1" doc:"the phase of the migration"`
+}
+
+func planSpec() call.Spec {
+	return call.New(call.Spec{
+		Name:    "plan",
+		Level:   call.InFile,
+		Doc:     "One phase of changing a fleet. A plan file binds exactly one global to a plan, and that is the plan's name.",
+		Returns: "plan",
+		Example: `hello = plan(title = "Say hello", steps = [step(lambda: log("hello"), name = "greet")])`,
+	}, newPlan)
+}
+
+func newPlan(c *call.Call, a planArgs) (starlark.Value, error) {
+	p := &runtime.Plan{Title: a.Title, Phase: a.Phase, Hosts: a.Hosts, Checks: a.Checks, Pos: c.Pos}
+	if len(a.Steps) == 0 && len(a.Checks) == 0 {
+		c.Report("steps = [step(fn)]", "the plan has neither steps nor checks")
+	}
+	checkHosts(c, p)
+	// Steps are copied because a library may hand the same step to two plans.
+	steps := make([]*runtime.Step, len(a.Steps))
+	for i, s := range a.Steps {
+		dup := *s
+		steps[i] = &dup
+	}
+	resolveNeeds(c, a.Steps, steps)
+	p.Steps = inOrder(c, steps)
+	checkNames(c, p)
+	for _, s := range steps {
+		checkFanOut(c, p, s)
+	}
+	return p, nil
+}
+
+// report notes a problem at a step or check rather than at plan().
+func report(c *call.Call, s *runtime.Step, hint, format string, args ...any) {
+	runtime.ReadingFrom(c.Context()).Report(s.Pos, hint, format, args...)
+}
+
+func checkHosts(c *call.Call, p *runtime.Plan) {
+	seen := map[string]bool{}
+	for _, h := range p.Hosts {
+		if seen[h.Name] {
+			c.Report("", "host %s is listed twice", h.Name)
+		}
+		seen[h.Name] = true
+	}
+}
+
+func checkNames(c *call.Call, p *runtime.Plan) {
+	steps := map[string]bool{}
+	for _, s := range p.Steps {
+		if steps[s.Name] {
+			report(c, s, `step(fn, name = "...")`, "two steps are called %s", s.Name)
+		}
+		steps[s.Name] = true
+	}
+	type id struct{ name, host string }
+	checks := map[id]bool{}
+	for _, ch := range p.Checks {
+		key := id{name: ch.Name}
+		if ch.Host != nil {
+			key.host = ch.Host.Name
+		}
+		if checks[key] {
+			runtime.ReadingFrom(c.Context()).Report(ch.Pos, `check(fn, name = "...")`, "two checks are called %s", ch.Name)
+		}
+		checks[key] = true
+	}
+}
+
+// resolveNeeds finds the steps that needs name, by the step itself or by its
+// function. given are the steps as the file made them, steps their copies.
+func resolveNeeds(c *call.Call, given, steps []*runtime.Step) {
+	byFn := map[*starlark.Function][]*runtime.Step{}
+	byStep := map[*runtime.Step]*runtime.Step{}
+	for i, s := range given {
+		byStep[s] = steps[i]
+		if fn, ok := s.Fn.(*starlark.Function); ok {
+			byFn[fn] = append(byFn[fn], steps[i])
+		}
+	}
+	for _, s := range steps {
+		for _, w := range s.Wants {
+			var found []*runtime.Step
+			switch w := w.(type) {
+			case *runtime.Step:
+				if x := byStep[w]; x != nil {
+					found = []*runtime.Step{x}
+				}
+			case *starlark.Function:
+				found = byFn[w]
+			default:
+				continue // reported where the step was made
+			}
+			name, _ := needName(w)
+			switch len(found) {
+			case 1:
+				s.Needs = append(s.Needs, found[0])
+			case 0:
+				report(c, s, "add step("+name+") to the plan's steps", "step %s needs %s, which is no step of this plan", s.Name, name)
+			default:
+				report(c, s, "bind the step to a name and need that: a = step(f, name = \"a\"), needs = [a]",
+					"step %s needs %s, which is the function of %d steps", s.Name, name, len(found))
+			}
+		}
+	}
+}
+
+// inOrder sorts steps so that each stands after what it needs, and otherwise
+// as the file lists them. It reports steps that need each other in a ring.
+func inOrder(c *call.Call, steps []*runtime.Step) []*runtime.Step {
+	const visiting, done = 1, 2
+	state := map[*runtime.Step]int{}
+	var order, path []*runtime.Step
+	var visit func(*runtime.Step)
+	visit = func(s *runtime.Step) {
+		switch state[s] {
+		case done:
+			return
+		case visiting:
+			ring := append(path[slices.Index(path, s):len(path):len(path)], s)
+			names := make([]string, len(ring))
+			for i, r := range ring {
+				names[i] = r.Name
+			}
+			report(c, s, "take one need out", "steps need each other in a ring: %s", strings.Join(names, " -> "))
+			return
+		}
+		state[s] = visiting
+		path = append(path, s)
+		for _, n := range s.Needs {
+			visit(n)
+		}
+		path = path[:len(path)-1]
+		state[s] = done
+		order = append(order, s)
+	}
+	for _, s := range steps {
+		visit(s)
+	}
+	return order
+}
+
+// checkFanOut reports hosts that the plan does not list, and needs that have
+// no result for one of the step's hosts.
+func checkFanOut(c *call.Call, p *runtime.Plan, s *runtime.Step) {
+	if !s.FansOut() {
+		return
+	}
+	listed := names(p.Hosts)
+	for _, h := range s.Each {
+		if !listed[h.Name] {
+			report(c, s, fmt.Sprintf("add %s to the plan's hosts", h.Name), "step %s runs on %s, which the plan does not list", s.Name, h.Name)
+		}
+	}
+	if len(names(s.Each)) < len(s.Each) {
+		report(c, s, "", "step %s lists a host twice", s.Name)
+	}
+	for _, n := range s.Needs {
+		if !n.FansOut() {
+			continue
+		}
+		has := names(n.Each)
+		for _, h := range s.Each {
+			if !has[h.Name] {
+				report(c, s, "fan both out over the same hosts", "step %s runs on %s, for which %s has no result", s.Name, h.Name, n.Name)
+			}
+		}
+	}
+}
+
+func names(hosts []*runtime.Host) map[string]bool {
+	set := make(map[string]bool, len(hosts))
+	for _, h := range hosts {
+		set[h.Name] = true
+	}
+	return set
+}

@@ -1,0 +1,141 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.starlark.net/starlark"
+
+	"infra/builtins/internal/call"
+	"infra/builtins/internal/file"
+	"infra/runtime"
+)
+
+var writeSpec = call.Spec{
+	Name:    "fs.write",
+	Effect:  runtime.Change,
+	Doc:     "Writes a file, whole or not at all, and makes the folders it lies in. Nothing is written when content and mode are right already.",
+	Returns: "write_result",
+	Fields: []call.Field{
+		{Name: "changed", Type: "bool", Doc: "whether the file was written"},
+		{Name: "path", Type: "string", Doc: "the file, as it was named"},
+	},
+	Example: `done = fs.write("out/inventory.json", json.encode({"hosts": [mac.name, vps.name]}))
+if done.changed:
+    log(done.path + " is new")
+`,
+}
+
+type writeArgs struct {
+	Path    string       `arg:"path" doc:"the file, from the project's root"`
+	Content runtime.Text `arg:"content" doc:"what it shall hold"`
+	Mode    string       `arg:"mode,keyword" default:"0644" doc:"its permissions, octal"`
+}
+
+func (m module) write(c *call.Call, a writeArgs) (starlark.Value, error) {
+	mode, err := file.ParseMode(a.Mode)
+	if err != nil {
+		return nil, fmt.Errorf("fs.write: %w", err)
+	}
+	w := writing{file.Wanted{Path: a.Path, Content: a.Content, Mode: mode}, m.at(a.Path)}
+	return c.Value(runtime.Op{Show: a.Path, Predict: w.predict, Run: w.run})
+}
+
+// writing is one file that is to be written.
+type writing struct {
+	file.Wanted
+	at string
+}
+
+func (w writing) predict(context.Context) (runtime.Prediction, error) {
+	differs, err := w.compare()
+	if err != nil || len(differs) == 0 {
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: w.result(false)}, err
+	}
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: w.result(true), Detail: strings.Join(differs, "\n")}, nil
+}
+
+func (w writing) run(context.Context, io.Writer) (runtime.Result, error) {
+	differs, err := w.compare()
+	if err != nil || len(differs) == 0 {
+		return runtime.Result{Value: w.result(false)}, err
+	}
+	if err := w.replace(); err != nil {
+		return runtime.Result{}, err
+	}
+	return runtime.Result{Changed: true, Value: w.result(true)}, nil
+}
+
+func (w writing) result(changed bool) *runtime.Record {
+	return runtime.NewRecord("write_result", runtime.Field{Name: "changed", Value: starlark.Bool(changed)},
+		runtime.Field{Name: "path", Value: starlark.String(w.Path)})
+}
+
+// compare has an entry for everything in which the file is different.
+func (w writing) compare() ([]string, error) {
+	info, err := os.Stat(w.at)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []string{w.Creation()}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is there and is no file", w.at)
+	}
+	same := false
+	if info.Size() == int64(len(w.Content.Reveal())) {
+		have, err := os.ReadFile(w.at)
+		if err != nil {
+			return nil, err
+		}
+		same = string(have) == w.Content.Reveal()
+	}
+	return w.Differences(file.Actual{Size: info.Size(), Mode: info.Mode(), Same: same,
+		Read: func() ([]byte, error) { return os.ReadFile(w.at) }}), nil
+}
+
+// replace writes a file beside the old one and renames it, so that a reader
+// and a crash see either of the two. A link stays one: its target is replaced.
+func (w writing) replace() error {
+	target := w.at
+	if resolved, err := filepath.EvalSymlinks(target); err == nil {
+		target = resolved
+	}
+	dir := filepath.Dir(target)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, ".infra-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if err := fill(tmp, w.Content.Reveal(), w.Mode); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), target); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func fill(f *os.File, content string, mode fs.FileMode) error {
+	_, err := f.WriteString(content)
+	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+}
+
+// syncDir makes a rename outlast a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

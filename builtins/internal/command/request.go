@@ -1,0 +1,112 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"infra/builtins/internal/call"
+	"infra/runtime"
+	"infra/runtime/remote"
+)
+
+// A Request is a command that a plan asks for.
+type Request struct {
+	Argv    call.Argv
+	Stdin   runtime.Text
+	Env     map[string]runtime.Text
+	Dir     string
+	Sudo    bool
+	Reads   bool // it only observes
+	Check   bool // a failure of the command is one of the step
+	Timeout time.Duration
+}
+
+// Ask makes the request an operation on a host, "" for here, carries it out by
+// run, and returns the command_result.
+func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, error) {
+	if err := r.valid(); err != nil {
+		return nil, err
+	}
+	op := runtime.Op{Host: host, Show: r.show(), Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+		return r.carryOut(ctx, run, log)
+	}}
+	if r.Reads {
+		res, err := c.Read(op)
+		return res.Value, err
+	}
+	op.Predict = func(context.Context) (runtime.Prediction, error) { return r.predict(c.Unknown()), nil }
+	return c.Value(op)
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+func (r Request) valid() error {
+	for name := range r.Env {
+		if !envName.MatchString(name) {
+			return fmt.Errorf("env: %q cannot be a variable's name", name)
+		}
+	}
+	return nil
+}
+
+func (r Request) show() string {
+	if r.Sudo {
+		return "sudo " + r.Argv.String()
+	}
+	return r.Argv.String()
+}
+
+func (r Request) predict(unknown runtime.Unknown) runtime.Prediction {
+	var code starlark.Value = unknown
+	if r.Check {
+		code = starlark.MakeInt(0)
+	}
+	return runtime.Prediction{
+		Verdict: runtime.WillChange,
+		Value:   runtime.CommandResult(unknown, unknown, code, starlark.True),
+		Detail:  r.detail(),
+	}
+}
+
+// detail is what the shown command does not say: what else it is given.
+func (r Request) detail() string {
+	var lines []string
+	if r.Stdin.Secret() {
+		lines = append(lines, "stdin: "+r.Stdin.String())
+	} else if n := len(r.Stdin.Reveal()); n > 0 {
+		lines = append(lines, fmt.Sprintf("stdin: %d bytes", n))
+	}
+	if len(r.Env) > 0 {
+		lines = append(lines, "environment: "+strings.Join(slices.Sorted(maps.Keys(r.Env)), ", "))
+	}
+	if r.Dir != "" {
+		lines = append(lines, "directory: "+r.Dir)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (r Request) carryOut(ctx context.Context, run Runner, log io.Writer) (runtime.Result, error) {
+	cmd := remote.Command{Argv: r.Argv.Words(), Env: r.Env, Stdin: r.Stdin, Dir: r.Dir, Sudo: r.Sudo}
+	var out Output
+	err := Within(ctx, r.Timeout, func(ctx context.Context) (err error) {
+		out, err = Run(ctx, run, cmd, log)
+		return err
+	})
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	if err := out.Err("the command"); err != nil && r.Check {
+		return runtime.Result{}, runtime.WithHint(err, "check = False returns the result instead of failing the step")
+	}
+	changed := !r.Reads
+	return runtime.Result{Changed: changed, Value: runtime.CommandResult(starlark.String(out.Stdout),
+		starlark.String(out.Stderr), starlark.MakeInt(out.Exit.Code), starlark.Bool(changed))}, nil
+}

@@ -1,0 +1,58 @@
+// Package nix is the plan language's module nix: what is built here, copied to
+// hosts and run there.
+//
+//	nix.eval(installable, raw = False) -> plain data
+//	nix.build(installable) -> store_path
+//	nix.closure(path, host = None) -> closure
+//	nix.diff(old, new, host = None) -> string
+//	nix.copy(path, to)
+//	nix.generations(host) -> list of generation
+//	nix.switch(host, system) -> switch_result
+package nix
+
+import (
+	"io"
+
+	"infra/builtins/internal/call"
+	"infra/builtins/internal/command"
+	"infra/runtime"
+	"infra/runtime/remote"
+)
+
+// A module is what every function of nix works with.
+type module struct {
+	pool      *remote.Pool
+	flake     string // what "." means in an installable
+	root      string // of the project, where nix runs
+	sshConfig string // the configuration file that ssh is told to use; "" is its own
+}
+
+// Specs returns the module's functions. They reach hosts through pool; "." in
+// an installable is flake, or the project's root where flake is "". The ssh
+// that nix itself starts is given sshConfig, unless that is "".
+func Specs(pool *remote.Pool, flake, root, sshConfig string) []call.Spec {
+	if flake == "" {
+		flake = root
+	}
+	m := module{pool, flake, root, sshConfig}
+	return []call.Spec{
+		call.New(evalSpec, m.eval),
+		call.New(buildSpec, m.build),
+		call.New(closureSpec, m.closure),
+		call.New(diffSpec, m.diff),
+		call.New(copySpec, m.copy),
+		call.New(generationsSpec, m.generations),
+		call.New(switchSpec, m.switchTo),
+	}
+}
+
+// here is the store of the machine infra runs on.
+func (m module) here(log io.Writer) store { return store{remote.Run, "here", log} }
+
+// storeOf is a host's store; without a host it is the one here.
+func (m module) storeOf(h *runtime.Host, log io.Writer) store {
+	if h == nil {
+		return m.here(log)
+	}
+	return store{command.On(m.pool, h), "on " + h.Name, log}
+}

@@ -1,0 +1,237 @@
+package nix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"infra/builtins/internal/call"
+	"infra/builtins/internal/command"
+	"infra/runtime"
+	"infra/runtime/remote"
+)
+
+var switchSpec = call.Spec{
+	Name:   "nix.switch",
+	Effect: runtime.Change,
+	Doc: "Copies a system to a host and makes it the running one, now and after a reboot. A host that runs it already is left alone. " +
+		"It returns what ran before, to which nix.switch goes back.",
+	Returns: "switch_result",
+	Fields: []call.Field{
+		{Name: "changed", Type: "bool", Doc: "False where the host ran it already"},
+		{Name: "previous", Type: "store_path", Doc: "what ran before; None where no system of nix did"},
+		{Name: "current", Type: "store_path", Doc: "what runs now"},
+		{Name: "generation", Type: "int", Doc: "of the system profile"},
+	},
+	Example: `system = nix.build(".#darwinConfigurations.blackphos.system")
+done = nix.switch(mac, system)
+log("generation %d" % done.generation)
+`,
+}
+
+type switchArgs struct {
+	Host   *runtime.Host      `arg:"host" doc:"which host"`
+	System *runtime.StorePath `arg:"system" doc:"the system to run"`
+}
+
+// switchTo is two operations, so that a preview and the journal tell the
+// harmless one from the other.
+func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
+	if _, err := c.Do(m.copyOp([]*runtime.StorePath{a.System}, a.Host)); err != nil {
+		return nil, err
+	}
+	s := switching{m, a, c.Unknown()}
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: a.Host.Name + " -> " + a.System.Path, Predict: s.predict, Run: s.run})
+}
+
+// switching is one host on its way to another system.
+type switching struct {
+	module
+	switchArgs
+	unknown runtime.Unknown
+}
+
+func (s switching) predict(ctx context.Context) (runtime.Prediction, error) {
+	there := s.storeOf(s.Host, io.Discard)
+	state, err := there.systemState(ctx, s.System.Path)
+	if err != nil {
+		return runtime.Prediction{}, err
+	}
+	if state.held {
+		err = notASystem(s.System.Path, s.Host, state.programs)
+	} else if _, statErr := os.Stat(s.System.Path); statErr == nil {
+		err = notASystem(s.System.Path, s.Host, programsHere(s.System.Path))
+	}
+	if err != nil {
+		return runtime.Prediction{}, err
+	}
+	if state.runs(s.System.Path) {
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: s.result(state, state)}, nil
+	}
+	after := systemState{current: s.System.Path}
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.result(state, after), Detail: s.detail(ctx, there, state)}, nil
+}
+
+func programsHere(path string) []string {
+	var programs []string
+	for _, p := range []string{switchProgram, activateProgram} {
+		if info, err := os.Stat(filepath.Join(path, p)); err == nil && info.Mode()&0o111 != 0 {
+			programs = append(programs, p)
+		}
+	}
+	return programs
+}
+
+// detail says what the host would get. It is for reading only: where a closure
+// is not known the words say so, and the prediction stands.
+func (s switching) detail(ctx context.Context, there store, state systemState) string {
+	if state.current == s.System.Path {
+		return "it runs this system, and the profile would lead to it"
+	}
+	if state.current == "" {
+		return "the first system of nix on this host"
+	}
+	after, err := s.here(io.Discard).requisites(ctx, s.System.Path)
+	if err != nil {
+		after, err = there.requisites(ctx, s.System.Path)
+	}
+	if err != nil {
+		return "closure not built yet"
+	}
+	before, err := there.requisites(ctx, state.current)
+	if err != nil {
+		return "the closure of what runs now is not known"
+	}
+	return packageDiff(before, after)
+}
+
+func (s switching) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	there := s.storeOf(s.Host, log)
+	before, err := there.systemState(ctx, s.System.Path)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	if err := notASystem(s.System.Path, s.Host, before.programs); err != nil {
+		return runtime.Result{}, err
+	}
+	if before.runs(s.System.Path) {
+		return runtime.Result{Value: s.result(before, before)}, nil
+	}
+	for _, act := range s.acts() {
+		if err := act(ctx, log); err != nil {
+			return runtime.Result{}, s.aftermath(ctx, before, err)
+		}
+	}
+	after, err := there.systemState(ctx, s.System.Path)
+	if err == nil && !after.runs(s.System.Path) {
+		err = fmt.Errorf("every command succeeded, and still the host does not run %s", s.System.Path)
+	}
+	if err != nil {
+		return runtime.Result{}, s.aftermath(ctx, before, err)
+	}
+	return runtime.Result{Changed: true, Value: s.result(before, after)}, nil
+}
+
+// acts is what a switch does, in order. NixOS installs its boot loader from
+// the profile, so that is set first. On a Mac a failed activation must leave
+// the profile behind: after a reboot the profile wins.
+func (s switching) acts() []func(context.Context, io.Writer) error {
+	if s.Host.Kind() == runtime.Darwin {
+		return []func(context.Context, io.Writer) error{s.activateDarwin, s.verifyActive, s.setProfile}
+	}
+	return []func(context.Context, io.Writer) error{s.setProfile, s.switchNixOS}
+}
+
+func (s switching) setProfile(ctx context.Context, log io.Writer) error {
+	_, err := s.storeOf(s.Host, log).script(ctx, "setting the system profile", remote.Command{Sudo: true},
+		`exec nix-env -p "$1" --set "$2"`, systemProfile, s.System.Path)
+	return err
+}
+
+func (s switching) switchNixOS(ctx context.Context, log io.Writer) error {
+	out, err := s.asRoot(ctx, log, s.System.Path+"/"+switchProgram, "switch")
+	if err != nil {
+		return err
+	}
+	return out.Err(switchFailure(out.Exit.Code))
+}
+
+// switchFailure names what switch-to-configuration means by its exit code.
+func switchFailure(code int) string {
+	const program = "switch-to-configuration"
+	switch code {
+	case 1:
+		return "a check before the switch, or the boot loader's installation: " + program
+	case 2:
+		return "an activation script: " + program
+	case 4:
+		return "some units did not start (systemctl --failed lists them): " + program
+	case 100:
+		return "the system needs a reboot to be switched to: " + program
+	}
+	return program
+}
+
+func (s switching) activateDarwin(ctx context.Context, log io.Writer) error {
+	out, err := s.asRoot(ctx, log, s.System.Path+"/"+activateProgram)
+	if err != nil {
+		return err
+	}
+	return out.Err("the activation")
+}
+
+// verifyActive: an activation links /run/current-system last, so a link that
+// is still the old one tells of a half activated system whatever it exited with.
+func (s switching) verifyActive(ctx context.Context, log io.Writer) error {
+	state, err := s.storeOf(s.Host, log).systemState(ctx, s.System.Path)
+	if err == nil && state.current != s.System.Path {
+		err = errors.New("the activation ended without an error, but not with the system running")
+	}
+	return err
+}
+
+func (s switching) asRoot(ctx context.Context, log io.Writer, argv ...string) (command.Output, error) {
+	return command.Run(ctx, command.On(s.pool, s.Host), remote.Command{Argv: argv, Sudo: true}, log)
+}
+
+// aftermathTime is how long a failed switch, even an interrupted one, may take
+// to find out how it left the host.
+const aftermathTime = 15 * time.Second
+
+// aftermath adds to a failure how it left the host and how a person goes back.
+func (s switching) aftermath(ctx context.Context, before systemState, failure error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aftermathTime)
+	defer cancel()
+	left := "how it left the host is not known: it does not answer"
+	if now, err := s.storeOf(s.Host, io.Discard).systemState(ctx, s.System.Path); err == nil {
+		left = now.String()
+	}
+	err := fmt.Errorf("%w\n%s", failure, left)
+	if before.current == "" || before.current == s.System.Path {
+		return err
+	}
+	return runtime.WithHint(err, "go back with: %s", goBack(s.Host, before.current))
+}
+
+// result is the switch_result from the states before and after; a generation
+// that is 0 is not known yet.
+func (s switching) result(before, after systemState) *runtime.Record {
+	var previous, generation starlark.Value = starlark.None, s.unknown
+	if before.current != "" {
+		previous = &runtime.StorePath{Path: before.current}
+	}
+	if after.generation > 0 {
+		generation = starlark.MakeInt(after.generation)
+	}
+	return runtime.NewRecord("switch_result",
+		runtime.Field{Name: "changed", Value: starlark.Bool(!before.runs(s.System.Path))},
+		runtime.Field{Name: "previous", Value: previous},
+		runtime.Field{Name: "current", Value: s.System},
+		runtime.Field{Name: "generation", Value: generation})
+}

@@ -1,0 +1,51 @@
+package nix
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"infra/builtins/internal/command"
+	"infra/runtime"
+	"infra/runtime/remote"
+)
+
+// nixCommand runs a subcommand of nix here, whatever its configuration allows,
+// and never writes a lock file: reading a flake must not alter the project.
+func (m module) nixCommand(ctx context.Context, log io.Writer, env map[string]runtime.Text, args ...string) (command.Output, error) {
+	args = append([]string{"--extra-experimental-features", "nix-command flakes", "--no-warn-dirty"}, args...)
+	out, err := m.here(log).script(ctx, "nix", remote.Command{Env: env, Dir: m.root}, `exec nix "$@"`, args...)
+	return out, withAdvice(err)
+}
+
+// withAdvice adds what to do about the failures that every user meets.
+func withAdvice(err error) error {
+	if err == nil || runtime.HintOf(err) != "" {
+		return err
+	}
+	said := err.Error()
+	switch {
+	case strings.Contains(said, "does not provide attribute"):
+		return runtime.WithHint(err, "nix flake show lists what a flake provides")
+	case strings.Contains(said, "does not contain a 'flake.nix'"):
+		return runtime.WithHint(err, "--flake names the folder of the flake that . means")
+	case strings.Contains(said, "is not tracked by Git"):
+		return runtime.WithHint(err, "nix sees only files that git knows: git add them")
+	}
+	return err
+}
+
+// resolve makes what a plan writes an installable for nix: "." is the module's flake.
+func (m module) resolve(installable string) (string, error) {
+	switch {
+	case installable == "" || strings.HasPrefix(installable, "-"):
+		return "", fmt.Errorf("installable: %q is none: write \".#name\"", installable)
+	case strings.ContainsAny(installable, "\n\x00"):
+		return "", errors.New("installable: it has more than one line")
+	case installable == ".", strings.HasPrefix(installable, ".#"), strings.HasPrefix(installable, ".?"):
+		return m.flake + installable[1:], nil
+	}
+	return installable, nil
+}

@@ -1,0 +1,86 @@
+// Package secrets is the module secrets of the plan language: where a plan's
+// secrets come from, and how they are put together. Every value it hands out
+// is a [runtime.Secret].
+//
+//	secrets.sops(file) -> sops_file           # reads; in a step
+//	    f["db.password"]                      # a secret: maps by key, lists by number ("users.0.name")
+//	    f.content                             # the whole plain file as a secret
+//	    f.keys()                              # the names at the top; not secret
+//	secrets.env(name) -> secret               # reads; in a step
+//	secrets.template(text, values = {}) -> secret
+//
+// Values that a partly encrypted file keeps in clear are secrets too: sops
+// authenticates them, and a plan need not know which is which.
+package secrets
+
+import (
+	"context"
+	"io"
+
+	"infra/builtins/internal/call"
+	"infra/runtime"
+)
+
+// Specs lists the module's functions. Plain file names are relative to root,
+// the project's folder.
+func Specs(root string) []call.Spec {
+	files := newReader(root)
+	return []call.Spec{
+		call.New(call.Spec{
+			Name:   "secrets.sops",
+			Level:  call.InStep,
+			Effect: runtime.Read,
+			Doc: "Decrypts a file that sops encrypted. " +
+				"Identities are found where sops finds them, and the file is refused if it was changed since it was encrypted. " +
+				"Index the result with a dotted path; every value is a secret. Of keys that contain dots, the longest that fits is taken.",
+			Returns: "sops_file",
+			Fields: []call.Field{
+				{Name: "content", Type: "secret", Doc: "the whole plain file"},
+				{Name: "keys", Type: "function", Doc: "keys() lists the names at the top, which are not secret"},
+			},
+			Example: `token = secrets.sops("secrets/cinnabar.yaml")["hcloud.token"]` + "\n",
+		}, files.sops),
+		call.New(call.Spec{
+			Name:    "secrets.env",
+			Level:   call.InStep,
+			Effect:  runtime.Read,
+			Doc:     "Takes a secret from infra's own environment. A variable that is unset or empty is an error.",
+			Returns: "secret",
+			Example: `token = secrets.env("HCLOUD_TOKEN")` + "\n",
+		}, env),
+		call.New(call.Spec{
+			Name:  "secrets.template",
+			Level: call.Anywhere,
+			Doc: "Puts strings and secrets into a text. " +
+				"Each {name} is replaced by its value; {{ and }} are braces. The result is a secret.",
+			Returns: "secret",
+			Example: `db = secrets.sops("secrets/cinnabar.yaml")` + "\n" +
+				`url = secrets.template("postgres://{user}:{password}@db/app", values = {` + "\n" +
+				`    "user": "app",` + "\n" +
+				`    "password": db["db.password"],` + "\n" +
+				`})` + "\n",
+		}, template),
+	}
+}
+
+// read asks for an operation whose answer stays out of its [runtime.Result].
+// A result's value may be journaled, and a secret has no form in which another
+// process could go on from it; so the result is empty, and what get returned
+// goes straight to the plan. Where the engine answers without running the
+// operation, as for a resumed run, get is called after all: it only reads.
+func read[T any](c *call.Call, op runtime.Op, get func(context.Context, io.Writer) (T, error)) (T, error) {
+	var got T
+	ran := false
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+		v, err := get(ctx, log)
+		if err != nil {
+			return runtime.Result{}, err
+		}
+		got, ran = v, true
+		return runtime.Result{}, nil
+	}
+	if _, err := c.Read(op); err != nil || ran {
+		return got, err
+	}
+	return get(c.Context(), io.Discard)
+}

@@ -1,0 +1,47 @@
+package ssh
+
+import (
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"infra/builtins/internal/call"
+	"infra/builtins/internal/command"
+	"infra/runtime"
+)
+
+var runSpec = call.Spec{
+	Name:   "ssh.run",
+	Effect: runtime.Change,
+	Doc: "Runs a command on a host. It is taken to change the host unless reads = True says that it only observes; " +
+		"a dry run carries out what only observes.",
+	Returns: "command_result",
+	Fields: []call.Field{
+		{Name: "stdout", Type: "string", Doc: "what it printed, up to 8 MiB; .json() and .lines() read it"},
+		{Name: "stderr", Type: "string", Doc: "what it said; the end of it where it is long"},
+		{Name: "code", Type: "int", Doc: "its exit code; 128 + n where signal n ended it"},
+		{Name: "changed", Type: "bool", Doc: "False for reads = True"},
+	},
+	Example: `kernel = ssh.run(mac, ["uname", "-s"], reads = True).stdout.strip()
+if kernel == "Linux":
+    ssh.run(mac, ["tee", "/tmp/greeting"], stdin = "hello\n")
+`,
+}
+
+type runArgs struct {
+	Host    *runtime.Host           `arg:"host" doc:"where it runs"`
+	Command call.Argv               `arg:"command" doc:"the command; a string is run by sh"`
+	Reads   bool                    `arg:"reads,keyword" default:"False" doc:"it only observes"`
+	Check   bool                    `arg:"check,keyword" default:"True" doc:"fail when its exit code is not 0"`
+	Stdin   runtime.Text            `arg:"stdin,keyword" default:"" doc:"all of its input"`
+	Env     map[string]runtime.Text `arg:"env,keyword" default:"" doc:"added to its environment"`
+	Sudo    bool                    `arg:"sudo,keyword" default:"False" doc:"run it as root"`
+	Timeout time.Duration           `arg:"timeout,keyword" default:"" doc:"end it after so long"`
+	Cwd     string                  `arg:"cwd,keyword" default:"" doc:"its working directory; the home if not given"`
+}
+
+func (m module) run(c *call.Call, a runArgs) (starlark.Value, error) {
+	r := command.Request{Argv: a.Command, Stdin: a.Stdin, Env: a.Env, Dir: a.Cwd,
+		Sudo: a.Sudo, Reads: a.Reads, Check: a.Check, Timeout: a.Timeout}
+	return r.Ask(c, a.Host.Name, command.On(m.pool, a.Host))
+}

@@ -1,0 +1,35 @@
+// Package ssh is the plan language's module ssh: what a plan does on a host.
+//
+//	ssh.run(host, command, reads = False, check = True, stdin = "", env = {}, sudo = False,
+//	        timeout = "", cwd = "") -> command_result
+//	ssh.put(host, path, content = None, source = "", mode = "0644", owner = "", sudo = False) -> put_result
+//	ssh.get(host, path, sudo = False, secret = False) -> string or secret
+//	ssh.facts(host) -> host_facts
+//	ssh.reachable(host, timeout = "10s") -> bool
+//	ssh.wait(host, timeout = "5m", every = "2s")
+package ssh
+
+import (
+	"infra/builtins/internal/call"
+	"infra/runtime/remote"
+)
+
+// A module is what every function of ssh works with.
+type module struct {
+	pool *remote.Pool
+	root string // of the project
+}
+
+// Specs returns the module's functions. They reach hosts through pool; local
+// files are named from the project's root.
+func Specs(pool *remote.Pool, root string) []call.Spec {
+	m := module{pool, root}
+	return []call.Spec{
+		call.New(runSpec, m.run),
+		call.New(putSpec, m.put),
+		call.New(getSpec, m.get),
+		call.New(factsSpec, m.facts),
+		call.New(reachableSpec, m.reachable),
+		call.New(waitSpec, m.wait),
+	}
+}

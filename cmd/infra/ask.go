@@ -1,0 +1,46 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+
+	"infra/runtime"
+)
+
+// asker puts a step's question to the person at the terminal, one question at
+// a time. Where nobody can answer, the step is held.
+func (a *app) asker(yes bool, show reader) func(context.Context, string) (bool, error) {
+	if yes {
+		return func(context.Context, string) (bool, error) { return true, nil }
+	}
+	in, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return func(_ context.Context, question string) (bool, error) {
+			return false, runtime.WithHint(fmt.Errorf("%w: it asks %q, and nobody is here to answer", runtime.ErrHeld, question),
+				"run it on a terminal, or with --yes")
+		}
+	}
+	var mu sync.Mutex
+	lines := bufio.NewReader(in)
+	return func(_ context.Context, question string) (bool, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if t, ok := show.(*tree); ok {
+			t.Suspend()
+			defer t.Resume()
+		}
+		fmt.Fprintf(a.stderr, "%s [y/N] ", question)
+		answer, err := lines.ReadString('\n')
+		if err != nil {
+			return false, fmt.Errorf("%w: %q was not answered", runtime.ErrHeld, question)
+		}
+		answer = strings.ToLower(strings.TrimSpace(answer))
+		return answer == "y" || answer == "yes", nil
+	}
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"infra/runtime/interp"
+)
+
+// An app is what every subcommand works with.
+type app struct {
+	stdin  io.Reader
+	stdout *os.File // data
+	stderr *os.File // words for people
+	getenv func(string) string
+}
+
+// root is the root of the project that the working directory belongs to.
+func (a *app) root() (string, error) { return interp.FindRoot(".") }
+
+const exitCodes = `Exit codes:
+  0    ok
+  1    a step, a check or an operation failed
+  2    wrong usage, or a plan that does not load
+  3    changes are pending (a dry run with --detailed-exitcode)
+  4    a question was not answered with yes
+  5    another run works on one of the hosts
+  130  interrupted`
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "infra",
+		Short: "Run infrastructure plans written in Starlark",
+		Long: `infra runs infrastructure plans written in Starlark. A plan says, per phase
+and per host, how a fleet of NixOS servers and Macs is changed; infra carries
+it out, previews it without lying, and keeps the record.
+
+` + exitCodes,
+		Example: `  infra run --dry-run plans/blackphos.star
+  infra run plans/blackphos.star
+  infra log last`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
+	root.AddCommand(newRun(a), newLog(a), newDoc(a), newVersion(a))
+	return root
+}

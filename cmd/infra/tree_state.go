@@ -1,0 +1,238 @@
+package main
+
+import (
+	"slices"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"infra/runtime"
+)
+
+// treeState is what a live tree shows: the steps and checks of a run and how
+// far each of them is.
+type treeState struct {
+	rows    []*treeRow // in the plan's order
+	byName  map[instance]*treeRow
+	label   int // the width of the widest name
+	began   time.Time
+	now     time.Time
+	ended   bool
+	ops     int
+	changed int
+}
+
+// A treeRow is a step, with all its hosts, or a check.
+type treeRow struct {
+	name    string
+	total   int // hosts of a fan-out; 0: it has none
+	running []*treeInstance
+	notOK   []*treeInstance // that ended otherwise, to be listed in the end
+	counts  map[runtime.Status]int
+	began   time.Time // zero: it waits
+	took    time.Duration
+	status  runtime.Status // "" until it ended
+	why     string         // in one line
+}
+
+// A treeInstance is a step on one host.
+type treeInstance struct {
+	host   string
+	began  time.Time
+	took   time.Duration
+	status runtime.Status
+	why    string
+	ops    []*treeOp // running, the newest last
+}
+
+// A treeOp is an operation that runs.
+type treeOp struct {
+	id   int
+	op   runtime.Op
+	last string // the line it printed last, as it came
+}
+
+func newTreeState() *treeState { return &treeState{byName: map[instance]*treeRow{}} }
+
+// apply takes an event in.
+func (s *treeState) apply(e runtime.Event) {
+	s.now = e.Time
+	switch e.Kind {
+	case runtime.RunStarted:
+		s.begin(e)
+		return
+	case runtime.RunEnded:
+		s.end()
+		return
+	}
+	if e.Step == "" {
+		return
+	}
+	row := s.row(e)
+	switch e.Kind {
+	case runtime.StepStarted:
+		row.start(e)
+	case runtime.OpAsked:
+		in := row.start(e)
+		in.ops = append(in.ops, &treeOp{id: e.Op.ID, op: e.Op.Op})
+	case runtime.OpOutput:
+		if in := row.find(e.Host); in != nil {
+			in.output(e)
+		}
+	case runtime.OpEnded:
+		s.opEnded(row, e)
+	case runtime.StepEnded:
+		row.end(e)
+	}
+}
+
+func (s *treeState) begin(e runtime.Event) {
+	s.began = e.Time
+	if e.Start == nil {
+		return
+	}
+	for _, step := range e.Start.Steps {
+		s.add(instance{step: step.Name}, len(step.Each))
+		for _, h := range step.Each {
+			s.label = max(s.label, ansi.StringWidth(h.Name)+2)
+		}
+	}
+	for _, c := range e.Start.Checks {
+		who := instance{step: c.Name, check: true}
+		if c.Host != nil {
+			who.host = c.Host.Name
+		}
+		s.add(who, 0)
+	}
+}
+
+// end takes what still runs for interrupted.
+func (s *treeState) end() {
+	s.ended = true
+	for _, r := range s.rows {
+		if r.phase() != active {
+			continue
+		}
+		last := runtime.OK // the other hosts were not chosen
+		if len(r.running) > 0 {
+			last = runtime.Interrupted
+		}
+		r.status, r.took, r.running = r.worst(last), s.now.Sub(r.began), nil
+	}
+}
+
+func (s *treeState) add(who instance, total int) *treeRow {
+	row := &treeRow{name: who.title(), total: total, counts: map[runtime.Status]int{}}
+	s.rows = append(s.rows, row)
+	s.byName[who] = row
+	s.label = max(s.label, ansi.StringWidth(row.name))
+	return row
+}
+
+// row is where e belongs; what the plan did not announce gets a row of its own.
+func (s *treeState) row(e runtime.Event) *treeRow {
+	who := instanceOf(e)
+	if !who.check {
+		who.host = ""
+	}
+	if row := s.byName[who]; row != nil {
+		return row
+	}
+	return s.add(who, 0)
+}
+
+func (s *treeState) opEnded(row *treeRow, e runtime.Event) {
+	s.ops++
+	if e.Op.Changed {
+		s.changed++
+	}
+	if in := row.find(e.Host); in != nil {
+		in.ops = slices.DeleteFunc(in.ops, func(o *treeOp) bool { return o.id == e.Op.ID })
+	}
+}
+
+func (r *treeRow) find(host string) *treeInstance {
+	for _, in := range r.running {
+		if in.host == host {
+			return in
+		}
+	}
+	return nil
+}
+
+// start is the running instance that e is of, made when it is not there yet.
+func (r *treeRow) start(e runtime.Event) *treeInstance {
+	if r.began.IsZero() {
+		r.began = e.Time
+	}
+	if in := r.find(e.Host); in != nil {
+		return in
+	}
+	in := &treeInstance{host: e.Host, began: e.Time}
+	r.running = append(r.running, in)
+	return in
+}
+
+func (in *treeInstance) output(e runtime.Event) {
+	for _, o := range in.ops {
+		if e.Op != nil && o.id == e.Op.ID {
+			o.last = lastDrawn(e.Text)
+		}
+	}
+}
+
+// end notes how an instance ended, and the row with its last one. An end
+// without a host ends a fan-out as a whole.
+func (r *treeRow) end(e runtime.Event) {
+	in := r.find(e.Host)
+	if in == nil {
+		in = &treeInstance{host: e.Host}
+	}
+	r.running = slices.DeleteFunc(r.running, func(x *treeInstance) bool { return x == in })
+	in.status, in.took, in.why, in.ops = e.Status, e.Took, reasonOf(e), nil
+	whole := r.total == 0 || e.Host == ""
+	if !whole {
+		r.counts[e.Status]++
+		if e.Status != runtime.OK {
+			r.notOK = append(r.notOK, in)
+		}
+		whole = r.endedHosts() >= r.total
+	}
+	if !whole {
+		return
+	}
+	r.status, r.took = e.Status, e.Took
+	if r.total == 0 {
+		r.why = in.why
+		return
+	}
+	r.status = r.worst(e.Status)
+	if !r.began.IsZero() {
+		r.took = e.Time.Sub(r.began)
+	}
+}
+
+func (r *treeRow) endedHosts() int {
+	n := 0
+	for _, c := range r.counts {
+		n += c
+	}
+	return n
+}
+
+// worst is the status that a fan-out as a whole has.
+func (r *treeRow) worst(last runtime.Status) runtime.Status {
+	for _, st := range []runtime.Status{runtime.Failed, runtime.Interrupted, runtime.Held, runtime.Stopped, runtime.Skipped} {
+		if r.counts[st] > 0 || last == st {
+			return st
+		}
+	}
+	return runtime.OK
+}
+
+func reasonOf(e runtime.Event) string {
+	if e.Err != nil {
+		return oneLine(detailsOf(e.Err).msg)
+	}
+	return oneLine(e.Text)
+}

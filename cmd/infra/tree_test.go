@@ -1,0 +1,180 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"infra/runtime"
+)
+
+// stateAfter is the tree after a run's first events, a moment later.
+func stateAfter(events []runtime.Event) *treeState {
+	s := newTreeState()
+	for _, e := range events {
+		s.apply(e)
+	}
+	s.now = s.now.Add(1500 * time.Millisecond)
+	return s
+}
+
+// fleetRun is a run over many hosts, twenty of them at work, two failed.
+func fleetRun(hosts, steps int) []runtime.Event {
+	update := &runtime.Step{Name: "update"}
+	for i := range hosts {
+		update.Each = append(update.Each, &runtime.Host{Name: fmt.Sprintf("host-%03d", i)})
+	}
+	all := []*runtime.Step{{Name: "prepare"}, update}
+	for i := range steps {
+		all = append(all, &runtime.Step{Name: fmt.Sprintf("later-%03d", i)})
+	}
+	s := &script{}
+	s.start(false, all, nil)
+	s.step("prepare", "")
+	s.end(time.Second, "prepare", "", runtime.OK, nil)
+	for i := range min(hosts, 30) {
+		host := update.Each[i].Name
+		s.step("update", host)
+		done := s.ask("update", host, runtime.Op{Name: "nix.switch", Host: host, Show: "/nix/store/…-nixos-system-" + host}, "activating", fmt.Sprintf("setting up unit %d of 20...", i))
+		if i%3 != 0 {
+			continue
+		}
+		done(0, runtime.OK, changed)
+		if i%12 == 0 {
+			s.end(time.Second, "update", host, runtime.Failed, errors.New("the disk is full"))
+		} else {
+			s.end(time.Second, "update", host, runtime.OK, nil)
+		}
+	}
+	return s.events
+}
+
+// manySteps is a run of many steps in a row, at its middle.
+func manySteps(n int) []runtime.Event {
+	var steps []*runtime.Step
+	for i := range n {
+		steps = append(steps, &runtime.Step{Name: fmt.Sprintf("step-%03d", i)})
+	}
+	s := &script{}
+	s.start(false, steps, nil)
+	for i := range n / 2 {
+		s.step(steps[i].Name, "")
+		op := runtime.Op{Name: "local.run", Effect: runtime.Change, Show: "make " + steps[i].Name}
+		done := s.ask(steps[i].Name, "", op, "compiling …")
+		switch {
+		case i >= n/2-3:
+		case i == 1:
+			s.end(time.Second, steps[i].Name, "", runtime.Failed, errors.New("make exited with 2"))
+		default:
+			done(time.Second, runtime.OK, changed)
+			s.end(0, steps[i].Name, "", runtime.OK, nil)
+		}
+	}
+	return s.events
+}
+
+func TestView(t *testing.T) {
+	mac := okRun()
+	for _, tt := range []struct {
+		golden string
+		events []runtime.Event
+	}{
+		{"tree-start.txt", mac[:1]},
+		{"tree-few.txt", mac[:10]},
+		{"tree-end.txt", mac},
+		{"tree-failed.txt", failedRun()},
+		{"tree-fleet.txt", fleetRun(50, 4)},
+		{"tree-steps.txt", manySteps(200)},
+	} {
+		t.Run(tt.golden, func(t *testing.T) {
+			var b strings.Builder
+			for _, width := range []int{40, 80, 120} {
+				for _, height := range []int{5, 24, 60} {
+					got := view(stateAfter(tt.events), width, height, false)
+					fmt.Fprintf(&b, "=== %dx%d\n%s\n", width, height, got)
+					fits(t, got, width, height)
+				}
+			}
+			golden(t, tt.golden, b.String())
+		})
+	}
+}
+
+func fits(t *testing.T, view string, width, height int) {
+	t.Helper()
+	lines := strings.Split(view, "\n")
+	if len(lines) > height {
+		t.Errorf("%d lines on a terminal %d high", len(lines), height)
+	}
+	for _, line := range lines {
+		if w := ansi.StringWidth(line); w >= width {
+			t.Errorf("a line of %d columns on a terminal %d wide: %q", w, width, line)
+		}
+	}
+}
+
+// However small the terminal, the view fits; colours do not count.
+func TestViewFits(t *testing.T) {
+	for _, events := range [][]runtime.Event{okRun()[:10], failedRun(), fleetRun(50, 4), manySteps(200), nil} {
+		for width := 10; width < 130; width += 29 {
+			for height := 1; height < 70; height += 7 {
+				fits(t, view(stateAfter(events), width, height, true), width, height)
+			}
+		}
+	}
+}
+
+// No step is lost when not all have room: lines and counts add up.
+func TestViewCounts(t *testing.T) {
+	for height := 5; height < 220; height += 9 {
+		shown, counted := 0, 0
+		for _, line := range strings.Split(view(stateAfter(manySteps(200)), 80, height, false), "\n") {
+			var n, m int
+			switch {
+			case strings.HasPrefix(line, "… ✓"):
+				fmt.Sscanf(line, "… ✓ %d ok  ✗ %d failed", &n, &m)
+			case strings.HasPrefix(line, "…"):
+				fmt.Sscanf(line, "… %d more", &n)
+			case strings.Contains(line, "step-"):
+				shown++
+			}
+			counted += n + m
+		}
+		if shown+counted != 200 {
+			t.Errorf("height %d: %d steps shown and %d counted, of 200", height, shown, counted)
+		}
+	}
+}
+
+// A run that is cut off leaves nothing that seems to run on.
+func TestViewAfterInterrupt(t *testing.T) {
+	events := append(okRun()[:5], runtime.Event{Kind: runtime.RunEnded, Time: t0.Add(time.Second), Status: runtime.Interrupted})
+	got := view(stateAfter(events), 80, 24, false)
+	if strings.Contains(got, spinnerFrames[0]) || !strings.Contains(got, "! system") {
+		t.Errorf("after an interrupt:\n%s", got)
+	}
+}
+
+func BenchmarkView1000(b *testing.B) {
+	s := stateAfter(manySteps(1000))
+	for b.Loop() {
+		view(s, 120, 50, true)
+	}
+}
+
+func BenchmarkOutput(b *testing.B) {
+	tr := newTreeState()
+	for _, e := range okRun()[:4] {
+		tr.apply(e)
+	}
+	w := newWords(false, true)
+	e := okRun()[4]
+	for b.Loop() {
+		tr.apply(e)
+		w.tell(e)
+	}
+}

@@ -1,0 +1,193 @@
+// Command bench measures infra beside a peer, in one run on one machine, and
+// prints a table in Markdown: start-up, an empty plan, reading a large plan,
+// and the memory of each. It installs the peer (ansible-core, from Debian)
+// where it is missing.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	if err := bench(context.Background(), os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// A row is one piece of work, done by infra and by the peer.
+type row struct {
+	work        string
+	infra, peer []string
+	limit       time.Duration // what infra's median must stay under
+}
+
+func bench(ctx context.Context, out io.Writer) error {
+	dir, err := os.MkdirTemp("", "infra-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := prepare(ctx, dir); err != nil {
+		return err
+	}
+	infra := filepath.Join(dir, "infra")
+	rows := []row{
+		{"start-up", []string{infra, "version"}, []string{"ansible", "--version"}, 30 * time.Millisecond},
+		{"a run of one empty step", []string{infra, "run", "empty.star"}, []string{"ansible-playbook", "-i", "localhost,", "empty.yml"}, 60 * time.Millisecond},
+		{"reading 1,000 hosts x 10 steps", []string{infra, "run", "--dry-run", "--step", "h0-0", "big.star"},
+			[]string{"ansible-playbook", "-i", "big.ini", "--list-tasks", "--list-hosts", "big.yml"}, 300 * time.Millisecond},
+	}
+	fmt.Fprintf(out, "%s, %d cores, %s\n\n", cpu(), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintln(out, "| work | infra: wall | cpu | memory | ansible-core: wall | cpu | memory |")
+	fmt.Fprintln(out, "|---|---|---|---|---|---|---|")
+	var slow []string
+	for _, r := range rows {
+		a, b, err := pair(ctx, dir, r.infra, r.peer)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "| %s | %s | %s |\n", r.work, a, b)
+		if a.wall > r.limit {
+			slow = append(slow, fmt.Sprintf("%s took %s, and should stay under %s", r.work, a.wall.Round(time.Millisecond), r.limit))
+		}
+	}
+	if len(slow) > 0 {
+		return errors.New(strings.Join(slow, "; "))
+	}
+	return nil
+}
+
+// prepare builds infra, writes the inputs and installs the peer.
+func prepare(ctx context.Context, dir string) error {
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "infra"), "infra/cmd/infra")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("build infra: %w", err)
+	}
+	for name, text := range inputs() {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if _, err := exec.LookPath("ansible"); err == nil {
+		return nil
+	}
+	install := exec.CommandContext(ctx, "sh", "-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends ansible-core")
+	install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	install.Stdout, install.Stderr = os.Stderr, os.Stderr
+	if err := install.Run(); err != nil {
+		return fmt.Errorf("install ansible-core: %w", err)
+	}
+	return nil
+}
+
+func inputs() map[string]string {
+	var ini, yml strings.Builder
+	ini.WriteString("[all]\n")
+	for i := range 1000 {
+		fmt.Fprintf(&ini, "h%d\n", i)
+	}
+	yml.WriteString("- hosts: all\n  gather_facts: false\n  tasks:\n")
+	for i := range 10 {
+		fmt.Fprintf(&yml, "    - name: step %d\n      ansible.builtin.raw: 'true'\n", i)
+	}
+	return map[string]string{
+		"infra.toml": "",
+		"empty.star": "def nothing(): pass\nempty = plan(steps = [step(nothing)])\n",
+		"big.star": `
+hosts = [host("h%d" % i, system = "x86_64-linux") for i in range(1000)]
+def make(h, i):
+    def act(): pass
+    return step(act, name = "%s-%d" % (h.name, i))
+big = plan(hosts = hosts, steps = [make(h, i) for h in hosts for i in range(10)])
+`,
+		"empty.yml": "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - ansible.builtin.meta: noop\n",
+		"big.ini":   ini.String(),
+		"big.yml":   yml.String(),
+	}
+}
+
+// A figure is the median of several runs of one command.
+type figure struct {
+	wall, cpu time.Duration
+	memory    int64 // bytes, of the largest process
+}
+
+func (f figure) String() string {
+	return fmt.Sprintf("%.1f ms | %.1f ms | %d MiB", f.wall.Seconds()*1000, f.cpu.Seconds()*1000, f.memory>>20)
+}
+
+// runs is how often each command is measured; the two take turns, so that a
+// machine that becomes slow slows both.
+const runs = 11
+
+func pair(ctx context.Context, dir string, a, b []string) (fa, fb figure, err error) {
+	var as, bs []figure
+	for i := range runs + 1 {
+		x, err := measure(ctx, dir, a)
+		if err != nil {
+			return fa, fb, err
+		}
+		y, err := measure(ctx, dir, b)
+		if err != nil {
+			return fa, fb, err
+		}
+		if i > 0 { // the first is a warm-up
+			as, bs = append(as, x), append(bs, y)
+		}
+	}
+	return median(as), median(bs), nil
+}
+
+func median(fs []figure) figure {
+	mid := func(get func(figure) int64) int64 {
+		var xs []int64
+		for _, f := range fs {
+			xs = append(xs, get(f))
+		}
+		slices.Sort(xs)
+		return xs[len(xs)/2]
+	}
+	return figure{
+		wall:   time.Duration(mid(func(f figure) int64 { return int64(f.wall) })),
+		cpu:    time.Duration(mid(func(f figure) int64 { return int64(f.cpu) })),
+		memory: mid(func(f figure) int64 { return f.memory }),
+	}
+}
+
+// measure runs a command once; one that fails is no measurement.
+func measure(ctx context.Context, dir string, argv []string) (figure, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Dir = dir
+	started := time.Now()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return figure{}, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, out)
+	}
+	f := figure{wall: time.Since(started), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
+	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		f.memory = u.Maxrss << 10
+	}
+	return f, nil
+}
+
+func cpu() string {
+	data, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(data)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.TrimLeft(strings.TrimSpace(name), ": ")
+		}
+	}
+	return runtime.GOARCH
+}

@@ -1,0 +1,238 @@
+{
+  description = "Five hosts whose systems a shell builds: the layout of NixOS and nix-darwin without nixpkgs";
+
+  inputs = { };
+
+  outputs = { self }:
+    let
+      generation = import ./generation.nix;
+      version = "25.11.${toString generation}";
+      zerotierId = host: builtins.substring 0 10 (builtins.hashString "sha256" host);
+
+      # A derivation that /bin/sh builds with what the building machine has.
+      shell = system: name: files: script: derivation (files // {
+        inherit name system;
+        builder = "/bin/sh";
+        args = [ "-euc" script ];
+        PATH = "/usr/bin:/bin";
+        preferLocalBuild = true;
+        allowSubstitutes = false;
+      });
+
+      # The files of /etc, as NixOS and nix-darwin build them: one package.
+      etc = system: host: service: shell system "etc" {
+        inherit service;
+        motd = "Welcome to ${host}, generation ${toString generation}.\n";
+        passAsFile = [ "motd" "service" ];
+      } ''
+        mkdir -p $out/etc/infra-lab
+        cp $motdPath $out/etc/motd
+        echo ${host} > $out/etc/infra-lab/host
+        echo ${version} > $out/etc/infra-lab/version
+        ${if system == "x86_64-linux" then ''
+          mkdir -p $out/etc/systemd/system
+          cp $servicePath $out/etc/systemd/system/zerotierone.service
+        '' else ""}
+      '';
+
+      # Links the system's /etc into the host's and drops the links of a system before it.
+      linkEtc = ''
+        echo "setting up /etc..." >&2
+        ln -sfn "$(readlink -f "$system/etc")" /etc/static
+        find "$system/etc/" -type f -printf '%P\n' | while read -r file; do
+          mkdir -p "/etc/$(dirname "$file")"
+          ln -sfn "/etc/static/$file" "/etc/$file"
+        done
+        find /etc -xdev -type l -lname '/etc/static/*' | while read -r link; do
+          [ -e "$link" ] || rm "$link"
+        done
+      '';
+
+      # What changing a host begins with. A file /etc/lab-fault on it makes that go wrong.
+      begin = action: ''
+        if [ "$(id -u)" != 0 ]; then
+          echo "$0: system activation must be run as root" >&2
+          exit 1
+        fi
+        mkdir -p /var/log
+        echo "$(date -u +%Y-%m-%dT%H:%M:%SZ) ${action} $system" >> /var/log/activations
+        if [ -e /etc/lab-fault ]; then . /etc/lab-fault; fi
+      '';
+
+      # The programs of a system: sw/bin is on every login's PATH.
+      programs = system: host: service: kind: shell system "system-path" {
+        zerotier = ''
+          #!/bin/sh
+          if [ ! -e ${service} ]; then
+            echo "zerotier-cli: zerotier-one is not running" >&2
+            exit 1
+          fi
+          case "''${1:-}" in
+            info | status) echo "200 info ${zerotierId host} 1.14.2 ONLINE" ;;
+            *) echo "usage: zerotier-cli info" >&2; exit 1 ;;
+          esac
+        '';
+        rebuild = ''
+          #!/bin/sh
+          set -eu
+          profile=/nix/var/nix/profiles/system
+          case "''${1:-}" in
+            --list-generations) exec nix-env -p $profile --list-generations ;;
+            --rollback) nix-env -p $profile --rollback ;;
+            activate) ;;
+            *) echo "darwin-rebuild: unknown option '$*'" >&2; exit 1 ;;
+          esac
+          exec "$(cat $profile/systemConfig)/activate"
+        '';
+        nixosVersion = ''
+          #!/bin/sh
+          case "''${1:-}" in
+            --json) echo '{"nixosVersion":"${version}"}' ;;
+            *) echo "${version} (Stand-in)" ;;
+          esac
+        '';
+        passAsFile = [ "zerotier" "rebuild" "nixosVersion" ];
+      } ''
+        mkdir -p $out/bin
+        cp $zerotierPath $out/bin/zerotier-cli
+        ${if kind == "darwin" then "cp $rebuildPath $out/bin/darwin-rebuild" else "cp $nixosVersionPath $out/bin/nixos-version"}
+        chmod 555 $out/bin/*
+      '';
+
+      darwinSystem = host:
+        let
+          system = "aarch64-darwin";
+          daemon = "/Library/LaunchDaemons/com.zerotier.one.plist";
+        in shell system "darwin-system-${version}" {
+          etc = etc system host "";
+          path = programs system host daemon "darwin";
+          plist = ''
+            <?xml version="1.0" encoding="UTF-8"?>
+            <plist version="1.0"><dict>
+              <key>Label</key><string>com.zerotier.one</string>
+              <key>KeepAlive</key><true/>
+            </dict></plist>
+          '';
+          activate = ''
+            #!/bin/sh
+            set -eu
+            system=@out@
+            ${begin "activate"}
+            ${linkEtc}
+            echo "setting up launchd services..." >&2
+            mkdir -p /Library/LaunchDaemons
+            cp "$system/Library/LaunchDaemons/"*.plist /Library/LaunchDaemons/
+            ln -sfn "$system" /run/current-system
+          '';
+          activateUser = ''
+            #!/bin/sh
+            echo "activate-user is deprecated: everything is done by activate" >&2
+          '';
+          passAsFile = [ "plist" "activate" "activateUser" ];
+        } ''
+          mkdir -p $out/Library/LaunchDaemons
+          ln -s $etc/etc $out/etc
+          ln -s $path $out/sw
+          cp $plistPath $out/Library/LaunchDaemons/com.zerotier.one.plist
+          sed "s|@out@|$out|" $activatePath > $out/activate
+          cp $activateUserPath $out/activate-user
+          chmod 555 $out/activate $out/activate-user
+          echo ${version} > $out/darwin-version
+          echo ${system} > $out/system
+          echo $out > $out/systemConfig
+        '';
+
+      nixosSystem = host:
+        let
+          system = "x86_64-linux";
+          unit = "/etc/systemd/system/zerotierone.service";
+        in shell system "nixos-system-${host}-${version}" {
+          etc = etc system host ''
+            [Service]
+            ExecStart=/run/current-system/sw/bin/zerotier-one
+          '';
+          path = programs system host unit "nixos";
+          activate = ''
+            #!/bin/sh
+            set -eu
+            system=@out@
+            ${linkEtc}
+            ln -sfn "$system" /run/current-system
+          '';
+          # The exit codes are those of switch-to-configuration-ng.
+          switch = ''
+            #!/bin/sh
+            set -u
+            system=@out@
+            action=''${1:-}
+            usage() {
+              echo "Usage: $0 [check|switch|boot|test|dry-activate]" >&2
+              exit 1
+            }
+            boot() {
+              echo "updating the bootloader..." >&2
+              mkdir -p /boot/loader/entries
+              echo "linux $system/kernel init=$system/init" > /boot/loader/entries/nixos.conf
+            }
+            case "$action" in
+              check) exit 0 ;;
+              dry-activate)
+                echo "would activate the configuration..." >&2
+                [ "$(readlink /run/current-system)" = "$system" ] || echo "would restart the following units: zerotierone.service" >&2
+                exit 0 ;;
+              switch | boot | test) ;;
+              *) usage ;;
+            esac
+            mkdir -p /run/nixos
+            exec 8> /run/nixos/switch-to-configuration.lock
+            flock -n 8 || { echo "Could not acquire lock" >&2; exit 1; }
+            ${begin "$action"}
+            if [ "$action" != test ]; then boot || exit 1; fi
+            if [ "$action" = boot ]; then exit 0; fi
+            changed=
+            [ "$(readlink /run/current-system)" = "$system" ] || changed=yes
+            echo "activating the configuration..." >&2
+            "$system/activate" 8>&- || exit 2
+            if [ "$changed" ]; then echo "restarting the following units: zerotierone.service" >&2; fi
+          '';
+          init = ''
+            #!/bin/sh
+            exec /sbin/init
+          '';
+          passAsFile = [ "activate" "switch" "init" ];
+        } ''
+          mkdir -p $out/bin
+          ln -s $etc/etc $out/etc
+          ln -s $path $out/sw
+          sed "s|@out@|$out|" $activatePath > $out/activate
+          sed "s|@out@|$out|" $switchPath > $out/bin/switch-to-configuration
+          cp $initPath $out/init
+          chmod 555 $out/activate $out/bin/switch-to-configuration $out/init
+          echo "a kernel" > $out/kernel
+          printf %s ${version} > $out/nixos-version
+          printf %s ${system} > $out/system
+        '';
+
+      darwin = host:
+        let system = darwinSystem host;
+        in { inherit system; config.system.build.toplevel = system; config.networking.hostName = host; };
+    in {
+      nixosConfigurations.cinnabar.config = {
+        system.build.toplevel = nixosSystem "cinnabar";
+        networking.hostName = "cinnabar";
+      };
+      darwinConfigurations = {
+        blackphos = darwin "blackphos";
+        rosegold = darwin "rosegold";
+        argentum = darwin "argentum";
+        stibnite = darwin "stibnite";
+      };
+      packages.x86_64-linux = {
+        default = shell "x86_64-linux" "hello" { } "mkdir $out; echo hello > $out/hello";
+        # For trying what infra does with a build that fails, takes long or is large.
+        fail = shell "x86_64-linux" "fail" { } "echo compiling; echo 'undefined: frobnicate' >&2; exit 3";
+        slow = shell "x86_64-linux" "slow" { } "echo started; sleep 60; echo done > $out";
+        big = shell "x86_64-linux" "big" { } "head -c 20000000 /dev/zero > $out";
+      };
+    };
+}

@@ -1,0 +1,39 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Host is one of the lab's machines.
+type Host struct {
+	Name    string
+	System  string // what it stands in for: "aarch64-darwin"
+	Address string
+}
+
+// Port is where every host's sshd listens.
+const Port = 2222
+
+// hostNames in the order of their addresses: the first is NET.2.
+var hostNames = [...]string{"cinnabar", "blackphos", "rosegold", "argentum", "stibnite"}
+
+// Hosts lists the fleet's machines, running or not.
+func (f *Fleet) Hosts() []Host {
+	hosts := make([]Host, len(hostNames))
+	for i, name := range hostNames {
+		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2)}
+	}
+	hosts[0].System = "x86_64-linux"
+	return hosts
+}
+
+// host finds a machine by its name.
+func (f *Fleet) host(name string) (Host, error) {
+	for _, h := range f.Hosts() {
+		if h.Name == name {
+			return h, nil
+		}
+	}
+	return Host{}, fmt.Errorf("no host %q in the lab; it has %s", name, strings.Join(hostNames[:], ", "))
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"infra/examples/lab/fleet"
+)
+
+// lab runs the program on a fleet of the test's own and returns what it wrote
+// and the code it would exit with.
+func lab(t *testing.T, state string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	root := rootCommand()
+	root.SetArgs(append(args[:1:1], append([]string{"--state", state}, args[1:]...)...))
+	root.SetIn(strings.NewReader(""))
+	root.SetOut(&out)
+	root.SetErr(&errs)
+	err := root.ExecuteContext(t.Context())
+	var exit exitError
+	switch {
+	case errors.As(err, &exit):
+		code = int(exit)
+	case err != nil:
+		code = 1
+		errs.WriteString(err.Error())
+	}
+	return out.String(), errs.String(), code
+}
+
+func TestLifeOfALab(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "lab")
+	t.Cleanup(func() {
+		if _, errs, code := lab(t, state, "down"); code != 0 {
+			t.Error(errs)
+		}
+	})
+	tests := []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"no status yet", []string{"status"}, 1, "", "no lab in"},
+		{"no shell yet", []string{"shell", "blackphos"}, 1, "", "no lab in"},
+		{"down when down", []string{"down"}, 0, "", "down already"},
+		{"up", []string{"up", "--net", "127.76.0"}, 0, "", "cinnabar blackphos rosegold argentum stibnite up in"},
+		{"up when up", []string{"up"}, 0, "", "up already"},
+		{"status", []string{"status"}, 0, "blackphos  up     127.76.0.3:2222  aarch64-darwin", ""},
+		{"shell", []string{"shell", "rosegold", "hostname"}, 0, "rosegold\n", ""},
+		{"a flag of the command", []string{"shell", "rosegold", "ls", "--directory", "/nix"}, 0, "/nix\n", ""},
+		{"a failing command", []string{"shell", "rosegold", "exit 7"}, 7, "", ""},
+		{"a plan that is not there", []string{"run", "plans/nowhere.star"}, 2, "", "no change on argentum, blackphos, cinnabar, rosegold, stibnite"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, code := lab(t, state, tt.args...)
+			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
+				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestRunShowsWhatChanged(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "lab")
+	t.Cleanup(func() {
+		if _, errs, code := lab(t, state, "down"); code != 0 {
+			t.Error(errs)
+		}
+	})
+	if _, errs, code := lab(t, state, "up", "--net", "127.76.1"); code != 0 {
+		t.Fatal(errs)
+	}
+
+	preview, errs, code := lab(t, state, "run", "plans/blackphos.star", "--dry-run")
+	if code != 0 || !strings.Contains(errs, "no change on argentum, blackphos, cinnabar, rosegold, stibnite") {
+		t.Errorf("the dry run ends with %d\n%s%s", code, preview, errs)
+	}
+
+	out, errs, code := lab(t, state, "run", "plans/blackphos.star")
+	if code != 0 {
+		t.Fatalf("the first run ends with %d\n%s%s", code, out, errs)
+	}
+	system := currentSystemOf(t, state, "blackphos")
+	for _, want := range []string{
+		"what changed on blackphos:",
+		"/run/current-system: (none) -> " + system,
+		"/run/secrets/vars/zerotier/identity: new, 279 bytes, mode 0400, owner 0:0",
+		"/etc/motd: new, a link to /etc/static/motd",
+		"/var/log/activations: ",
+		"no change on argentum, cinnabar, rosegold, stibnite",
+	} {
+		if !strings.Contains(errs, want) {
+			t.Errorf("%q is missing in\n%s", want, errs)
+		}
+	}
+
+	out, errs, code = lab(t, state, "run", "plans/blackphos.star")
+	if code != 0 || !strings.Contains(errs, "no change on argentum, blackphos, cinnabar, rosegold, stibnite") {
+		t.Errorf("the second run ends with %d\n%s%s", code, out, errs)
+	}
+}
+
+func currentSystemOf(t *testing.T, state, host string) string {
+	t.Helper()
+	out, errs, code := lab(t, state, "status", "--json")
+	var rows []hostStatus
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || code != 0 {
+		t.Fatal(err, errs)
+	}
+	for _, r := range rows {
+		if r.Name == host && r.System != "" {
+			return r.System
+		}
+	}
+	t.Fatalf("%s runs no system: %s", host, out)
+	return ""
+}
+
+func TestChangesOf(t *testing.T) {
+	t.Parallel()
+	file := func(digest string) fleet.File {
+		return fleet.File{Mode: 0o400, Owner: "0:0", Size: 3, Digest: digest}
+	}
+	before := hostState{files: map[string]fleet.File{
+		"/etc/same":        file("a"),
+		"/etc/other":       file("a"),
+		"/etc/gone":        file("a"),
+		currentSystem:      {Target: "/nix/store/a"},
+		"/nix/store/a/etc": file("a"),
+	}, activations: []string{"one\n"}}
+	after := hostState{files: map[string]fleet.File{
+		"/etc/same":         file("a"),
+		"/etc/other":        file("b"),
+		"/etc/new":          file("a"),
+		"/etc/link":         {Target: "new"},
+		currentSystem:       {Target: "/nix/store/b"},
+		"/nix/store/a/etc":  file("a"),
+		"/nix/store/b/etc":  file("b"),
+		profiles + "1-link": {Target: "/nix/store/b"},
+	}, activations: []string{"one\n", "two\n"}}
+	want := `/etc/gone: removed
+/etc/link: new, a link to new
+/etc/new: new, 3 bytes, mode 0400, owner 0:0
+/etc/other: changed, 3 bytes, mode 0400, owner 0:0
+/nix/var/nix/profiles/system-1-link: (none) -> /nix/store/b
+/run/current-system: /nix/store/a -> /nix/store/b
+and 1 files of /nix and of root's nix profile
+/var/log/activations: two`
+	if got := strings.Join(changesOf(before, after), "\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"infra/examples/lab/fleet"
+)
+
+func runCommand(o *fleet.Options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run PLAN [FLAGS OF INFRA RUN...]",
+		Short: "Bring up the fleet and run a plan on it with infra",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPlan(cmd, *o, args)
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+// runPlan copies this checkout's plans to the lab's project and runs one
+// there, then shows what that changed, also if it failed.
+func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
+	root, err := checkout()
+	if err != nil {
+		return err
+	}
+	f, err := up(cmd, o)
+	if err != nil {
+		return err
+	}
+	if err := f.CopyPlans(cmd.Context(), filepath.Join(root, "plans")); err != nil {
+		return err
+	}
+	infra, err := buildInfra(cmd, f, root)
+	if err != nil {
+		return err
+	}
+	before, err := takeSnapshot(f)
+	if err != nil {
+		return err
+	}
+	args[0] = inProject(root, args[0])
+	child := exec.Command(infra, append([]string{"run", "--ssh-config", f.SSHConfig()}, args...)...)
+	child.Dir = f.Project()
+	child.Env = append(os.Environ(), f.Env()...)
+	failed := passThrough(cmd, child)
+	after, err := takeSnapshot(f)
+	if err != nil {
+		return errors.Join(failed, err)
+	}
+	printChanges(cmd.ErrOrStderr(), before, after)
+	return failed
+}
+
+// buildInfra builds the infra of the checkout into the state folder.
+func buildInfra(cmd *cobra.Command, f *fleet.Fleet, root string) (string, error) {
+	infra := filepath.Join(f.State(), "bin", "infra")
+	if _, err := os.Stat(infra); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "lab: building infra")
+	}
+	if err := passThrough(cmd, goCommand(root, "build", "-o", infra, "./cmd/infra")); err != nil {
+		return "", fmt.Errorf("build infra: %w", err)
+	}
+	return infra, nil
+}
+
+// inProject is the path by which a file of the checkout is found in the
+// project, which has the same plans in the same place.
+func inProject(root, file string) string {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return file
+	}
+	if rel, err := filepath.Rel(root, abs); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return file
+}
+
+func testCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                "test [FLAGS OF GO TEST...]",
+		Short:              "Install what the tests need and run all of them",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, err := checkout()
+			if err != nil {
+				return err
+			}
+			if err := install(cmd.Context(), slices.Concat(labTools, testTools)); err != nil {
+				return err
+			}
+			return passThrough(cmd, goCommand(root, append([]string{"test", "./..."}, args...)...))
+		},
+	}
+}
+
+func goCommand(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	return cmd
+}
+
+// checkout is the folder of infra's sources that we were started in.
+func checkout() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && strings.HasPrefix(string(text), "module infra\n") {
+			return dir, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if dir == filepath.Dir(dir) {
+			return "", errors.New("start the lab in a checkout of infra: there is no go.mod of it here or above")
+		}
+		dir = filepath.Dir(dir)
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"infra/examples/lab/fleet"
+)
+
+func upCommand(o *fleet.Options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "up",
+		Short: "Bring up the hosts that are not running",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := up(cmd, *o)
+			return err
+		},
+	}
+}
+
+// up installs what is missing and brings up the fleet, and says so.
+func up(cmd *cobra.Command, o fleet.Options) (*fleet.Fleet, error) {
+	if err := install(cmd.Context(), labTools); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	f, err := fleet.Up(cmd.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	if len(f.Started) == 0 {
+		fmt.Fprintln(cmd.ErrOrStderr(), "lab: the fleet is up already")
+		return f, nil
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "lab: %s up in %.1fs; project: %s\n", strings.Join(f.Started, " "), time.Since(began).Seconds(), f.Project())
+	return f, nil
+}
+
+func downCommand(o *fleet.Options) *cobra.Command {
+	return &cobra.Command{
+		Use:   "down",
+		Short: "End the hosts and remove all that belongs to them",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := fleet.Open(o.State)
+			if errors.Is(err, fs.ErrNotExist) {
+				fmt.Fprintln(cmd.ErrOrStderr(), "lab: the fleet is down already")
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return f.Down()
+		},
+	}
+}
+
+func shellCommand(o *fleet.Options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "shell HOST [COMMAND...]",
+		Short: "Log in to a host, or run a command there",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := fleet.Open(o.State)
+			if err != nil {
+				return err
+			}
+			return passThrough(cmd, exec.Command("ssh", append([]string{"-F", f.SSHConfig()}, args...)...))
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}

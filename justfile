@@ -1,0 +1,31 @@
+# just is optional: each recipe is one command that works without it.
+
+# gofmt, vet, staticcheck and the build for a Mac
+check:
+    test -z "$(gofmt -l .)"
+    go vet ./...
+    go tool staticcheck ./...
+    GOOS=darwin GOARCH=arm64 go vet ./...
+
+# every test, with what they need installed first (Debian, root)
+test *ARGS:
+    go run ./examples/lab test {{ARGS}}
+
+# a real run on the stand-in fleet: just lab run plans/blackphos.star
+lab *ARGS:
+    go run ./examples/lab {{ARGS}}
+
+# start-up, reading a large plan, memory; beside ansible
+bench:
+    go run ./examples/bench
+
+# rewrite the expected outputs; review the difference
+golden:
+    UPDATE=1 go test ./cmd/infra ./builtins/...
+
+# a minute of each fuzz test
+fuzz:
+    go run ./examples/lab fuzz
+
+build:
+    go build -trimpath -ldflags "-s -w" -o bin/infra ./cmd/infra

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"infra/runtime"
+)
+
+// A policy is a wrapper of the door: something that holds for every operation.
+type policy struct {
+	name string
+	wrap func(r *run, next runtime.Do) runtime.Do
+}
+
+// policies are stacked in this order, the first outermost. Order is meaning:
+//
+//   - scoped first: what a plan may not ask for is refused before it becomes a
+//     record of something that was tried;
+//   - stoppable before announced: an operation that will not start must not be
+//     journaled as begun;
+//   - announced round all that can fail: the journal has every operation
+//     before it starts, and how it ended, whatever happens further in;
+//   - located and scrubbed inside announced: the journal gets the error as
+//     people will see it, and no secret in it.
+var policies = []policy{
+	{"scoped", scoped},
+	{"stoppable", stoppable},
+	{"announced", announced},
+	{"scrubbing", scrubbing},
+	{"located", located},
+}
+
+// chain puts every policy round act, which is what the door leads to.
+func (r *run) chain(act runtime.Do) runtime.Do {
+	do := act
+	for i := len(policies) - 1; i >= 0; i-- {
+		do = policies[i].wrap(r, do)
+	}
+	return do
+}
+
+// scoped refuses what the code that asks may not do: a check only reads, and
+// a plan changes only the hosts that it lists and that were chosen.
+func scoped(r *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		if op.Effect != runtime.Read {
+			if err := r.refuse(taskOf(ctx), op); err != nil {
+				return runtime.Result{}, err
+			}
+		}
+		return next(ctx, op)
+	}
+}
+
+func (r *run) refuse(t *task, op runtime.Op) error {
+	switch {
+	case t.check != nil:
+		return runtime.WithHint(fmt.Errorf("%s is a %s, and a check only reads", op.Name, op.Effect),
+			"move it into a step; a command that only looks says reads = True")
+	case op.Host == "":
+		return nil
+	case r.plan.Host(op.Host) == nil:
+		return runtime.WithHint(fmt.Errorf("%s would change %s, which the plan does not list", op.Name, op.Host),
+			"add it to the plan's hosts = [...]")
+	case r.hosts != nil && !r.hosts[op.Host]:
+		return runtime.WithHint(fmt.Errorf("%s would change %s, which was not chosen", op.Name, op.Host), "run it with --host %s", op.Host)
+	}
+	return nil
+}
+
+// stoppable starts nothing once the run is asked to stop.
+func stoppable(r *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		for _, c := range []context.Context{ctx, r.stop} {
+			if c.Err() != nil {
+				return runtime.Result{}, fmt.Errorf("%s was not started: %w", op.Name, context.Cause(c))
+			}
+		}
+		return next(ctx, op)
+	}
+}
+
+// announced tells the readers before and after. When they cannot be told
+// before, the operation is not carried out.
+func announced(r *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		t, started := taskOf(ctx), time.Now()
+		out := &output{run: r, task: t, op: &runtime.OpEvent{ID: int(r.ops.Add(1)), Op: op}}
+		asked := t.event(runtime.OpAsked)
+		asked.Op, asked.Pos = out.op, op.Pos
+		if err := r.emit(asked); err != nil {
+			return runtime.Result{}, err
+		}
+		res, err := next(withOutput(ctx, out), op)
+		ended := t.event(runtime.OpEnded)
+		ended.Op, ended.Pos, ended.Took = out.end(res), op.Pos, time.Since(started)
+		ended.Status, ended.Err = verdict(err), err
+		if lost := r.emit(ended); lost != nil && err == nil {
+			return runtime.Result{}, lost
+		}
+		return res, err
+	}
+}
+
+// scrubbing takes the secrets out of errors.
+func scrubbing(_ *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		res, err := next(ctx, op)
+		return res, scrubbed(err)
+	}
+}
+
+// located adds to an error what was tried, and where.
+func located(_ *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		res, err := next(ctx, op)
+		switch {
+		case err == nil:
+		case op.Host != "":
+			err = fmt.Errorf("%s on %s: %w", op.Name, op.Host, err)
+		default:
+			err = fmt.Errorf("%s: %w", op.Name, err)
+		}
+		return res, err
+	}
+}
+
+// carryOut is what the door leads to in a run.
+func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	return op.Run(ctx, outputOf(ctx))
+}
+
+// predict is what the door leads to in a dry run: reads happen, everything
+// else answers with what is known without it.
+func predict(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	if op.Effect == runtime.Read {
+		return op.Run(ctx, io.Discard)
+	}
+	if op.Predict == nil {
+		return runtime.Result{}, fmt.Errorf("it has no prediction, and a dry run does not guess")
+	}
+	p, err := op.Predict(ctx)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	outputOf(ctx).op.Prediction = &p
+	return runtime.Result{Value: p.Value}, nil
+}

@@ -1,0 +1,260 @@
+// Package engine runs plans: the graph of steps, the workers, and the chain of
+// policies round the one door to the world. Every goroutine of a run is
+// started here.
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"infra/builtins"
+	"infra/runtime"
+	"infra/runtime/interp"
+	"infra/runtime/journal"
+)
+
+// ErrSelection: there is no such step or host in the plan.
+var ErrSelection = errors.New("no such choice")
+
+// An Engine reads and runs the plans of one project.
+type Engine struct {
+	root string
+	in   *interp.Interp
+}
+
+// New makes an engine for the project at root whose plans see the builtins of
+// specs.
+func New(root string, specs []builtins.Spec) *Engine {
+	e := &Engine{root: root}
+	e.in = interp.New(root, specs, door)
+	return e
+}
+
+// Read reads a plan file. It has no effect.
+func (e *Engine) Read(ctx context.Context, path string) (*interp.File, error) {
+	return e.in.Read(ctx, path)
+}
+
+// door leads an operation to the run that its step belongs to.
+func door(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	t := taskOf(ctx)
+	if t == nil {
+		return runtime.Result{}, fmt.Errorf("%s was called outside of a run", op.Name)
+	}
+	return t.run.do(ctx, op)
+}
+
+// Options say how a plan is run.
+type Options struct {
+	DryRun bool
+	Steps  []string // only these steps and what they need; empty: all
+	Hosts  []string // only these hosts; empty: all of the plan
+	Jobs   int      // steps that run at once, over all hosts; 0: 64
+
+	// Stop ends the start of anything new. What runs gets Grace, then it is
+	// ended too, as it is at once when the context of Run ends.
+	Stop  context.Context
+	Grace time.Duration
+
+	// Ask puts a step's question to a person. An error wrapping
+	// runtime.ErrHeld means that nobody is there.
+	Ask func(ctx context.Context, question string) (yes bool, err error)
+
+	Show    func(runtime.Event) // is called for one event at a time
+	Version string              // of infra, for the journal
+}
+
+// An Outcome is how a run ended.
+type Outcome struct {
+	Run    string // its id
+	Status runtime.Status
+	Totals runtime.Totals
+	Took   time.Duration
+}
+
+// run is one run of one plan.
+type run struct {
+	id      string
+	file    *interp.File
+	plan    *runtime.Plan
+	opts    Options
+	hosts   map[string]bool // that operations may touch; nil: those of the plan
+	started time.Time
+
+	stop context.Context // nothing new starts after it ends
+	do   runtime.Do      // the door: every policy round the one that acts
+
+	journal *journal.Journal // nil in a dry run, which writes nothing
+
+	ops    atomic.Int64
+	show   sync.Mutex // readers see one event at a time
+	totals runtime.Totals
+}
+
+// Run runs a plan, or previews it. The error says why it could not begin, or
+// that the journal cannot be written any more; how the plan itself ended is
+// the outcome's status.
+func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outcome, error) {
+	tasks, err := build(file.Plan, opts.Steps, opts.Hosts)
+	if err != nil {
+		return Outcome{}, err
+	}
+	r := &run{
+		id: newID(time.Now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
+		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}},
+	}
+	if len(opts.Hosts) > 0 {
+		r.hosts = set(opts.Hosts)
+	}
+	release, err := e.enter(r)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer release()
+	ctx, cancel := r.contexts(ctx)
+	defer cancel()
+	return r.all(ctx, tasks)
+}
+
+// enter is the only place that knows a dry run from a run: it chooses the
+// door, takes the locks and opens the journal.
+func (e *Engine) enter(r *run) (release func(), err error) {
+	if r.opts.DryRun {
+		r.do = r.chain(predict)
+		r.opts.Ask = func(context.Context, string) (bool, error) { return true, nil }
+		return func() {}, nil
+	}
+	r.do = r.chain(carryOut)
+	unlock, err := lockHosts(e.root, r.id, r.touched())
+	if err != nil {
+		return nil, err
+	}
+	if r.journal, err = journal.Open(e.root); err != nil {
+		unlock()
+		return nil, err
+	}
+	return func() { unlock(); r.journal.Close() }, nil
+}
+
+// touched names the hosts that the run may change.
+func (r *run) touched() []string {
+	var names []string
+	for _, h := range r.plan.Hosts {
+		if r.hosts == nil || r.hosts[h.Name] {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// contexts returns the context of operations, which ends when the grace period
+// after a stop is over.
+func (r *run) contexts(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	r.stop = r.opts.Stop
+	if r.stop == nil {
+		r.stop = ctx
+	}
+	unwatch := context.AfterFunc(r.stop, func() {
+		t := time.AfterFunc(r.opts.Grace, func() { cancel(runtime.ErrInterrupted) })
+		context.AfterFunc(ctx, func() { t.Stop() })
+	})
+	return ctx, func() { unwatch(); cancel(nil) }
+}
+
+// all runs the steps and, if they went well, the checks.
+func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
+	start := &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.opts.DryRun, Steps: tasks.steps, Checks: tasks.checks}
+	if err := r.emit(runtime.Event{Kind: runtime.RunStarted, Start: start, Text: r.opts.Version}); err != nil {
+		return Outcome{}, err
+	}
+	r.schedule(ctx, tasks.groups)
+	status := r.status()
+	if status == runtime.OK && !r.opts.DryRun {
+		r.schedule(ctx, tasks.checkGroups())
+		status = r.status()
+	}
+	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}
+	err := r.emit(runtime.Event{Kind: runtime.RunEnded, Status: status, Totals: &out.Totals, Took: out.Took})
+	return out, err
+}
+
+// status sums up what has ended so far.
+func (r *run) status() runtime.Status {
+	r.show.Lock()
+	defer r.show.Unlock()
+	switch {
+	case r.stop.Err() != nil && r.totals.Steps[runtime.Interrupted]+r.totals.Checks[runtime.Interrupted] > 0:
+		return runtime.Interrupted
+	case r.totals.Steps[runtime.Failed] > 0 || r.totals.Checks[runtime.Failed] > 0:
+		return runtime.Failed
+	case r.totals.Steps[runtime.Held] > 0:
+		return runtime.Held
+	}
+	return runtime.OK
+}
+
+// emit hands an event to the journal and, once it is on disk, to who watches.
+func (r *run) emit(e runtime.Event) error {
+	e.Time, e.Run = time.Now(), r.id
+	if r.journal != nil {
+		if err := r.journal.Record(e); err != nil {
+			return fmt.Errorf("the journal cannot be written, and nothing is done that is not journaled: %w", err)
+		}
+	}
+	r.show.Lock()
+	defer r.show.Unlock()
+	r.count(e)
+	if r.opts.Show != nil {
+		r.opts.Show(e)
+	}
+	return nil
+}
+
+// count keeps the totals; r.show is held.
+func (r *run) count(e runtime.Event) {
+	switch e.Kind {
+	case runtime.StepEnded:
+		if e.Check {
+			r.totals.Checks[e.Status]++
+		} else {
+			r.totals.Steps[e.Status]++
+		}
+	case runtime.OpEnded:
+		r.totals.Ops++
+		if e.Op.Changed {
+			r.totals.Changed++
+		}
+		if p := e.Op.Prediction; p != nil {
+			r.totals.Verdicts[p.Verdict]++
+		}
+	}
+}
+
+// newID makes an id that sorts by time and is short enough to type.
+func newID(now time.Time) string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // it never fails: crypto/rand aborts the program instead
+	tail := strings.ToLower(base32.StdEncoding.EncodeToString(b[:])[:4])
+	return now.UTC().Format("20060102T150405") + "-" + tail
+}
+
+func set(names []string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// isStop says whether err came of the run being stopped.
+func isStop(err error) bool {
+	return errors.Is(err, runtime.ErrInterrupted) || errors.Is(err, context.Canceled)
+}

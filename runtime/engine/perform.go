@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
+
+	"infra/runtime"
+)
+
+// perform runs a task to its end and tells the readers.
+func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Status) {
+	started := time.Now()
+	begin := t.event(runtime.StepStarted)
+	if t.check == nil {
+		begin.Text = t.group.step.Confirm
+	}
+	err := r.emit(begin)
+	end := t.event(runtime.StepEnded)
+	var value starlark.Value = starlark.None
+	if err == nil {
+		value, err = r.attempts(ctx, t)
+	}
+	end.Status = verdict(err)
+	switch {
+	case t.check != nil && err == nil:
+		end.Status, end.Text = judge(t.check, value)
+	case err == nil:
+		end.Result, err = runtime.Encode(value) // attempts has seen that it can be
+	case t.check != nil && !t.check.Required && end.Status == runtime.Failed:
+		end.Status = runtime.Warned
+	}
+	end.Err, end.Took = scrubbed(err), time.Since(started)
+	if err := r.emit(end); err != nil {
+		return starlark.None, runtime.Failed
+	}
+	return value, end.Status
+}
+
+// judge is what a check's result says: truth, or a struct(ok, detail).
+func judge(c *runtime.Check, v starlark.Value) (runtime.Status, string) {
+	ok, detail := bool(v.Truth()), ""
+	if s, is := v.(*starlarkstruct.Struct); is {
+		if x, err := s.Attr("ok"); err == nil {
+			ok = bool(x.Truth())
+		}
+		if x, err := s.Attr("detail"); err == nil {
+			detail, _ = starlark.AsString(x)
+		}
+	}
+	switch {
+	case ok:
+		return runtime.OK, runtime.Scrub(detail)
+	case c.Required:
+		return runtime.Failed, runtime.Scrub(detail)
+	}
+	return runtime.Warned, runtime.Scrub(detail)
+}
+
+// attempts runs a task's function, again after a failure where the step says
+// so.
+func (r *run) attempts(ctx context.Context, t *task) (starlark.Value, error) {
+	retries := 0
+	if t.check == nil {
+		retries = t.group.step.Retries
+	}
+	for n := 0; ; n++ {
+		v, err := r.attempt(ctx, t)
+		if err == nil || n == retries || verdict(err) != runtime.Failed {
+			return v, err
+		}
+		pause := min(time.Second<<min(n, 5), 30*time.Second)
+		e := t.event(runtime.StepRetried)
+		e.Err, e.Text = scrubbed(err), fmt.Sprintf("attempt %d of %d failed; again in %s", n+1, retries+1, pause)
+		if err := r.emit(e); err != nil {
+			return nil, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-r.stop.Done():
+			return nil, fmt.Errorf("not tried again: %w", runtime.ErrInterrupted)
+		}
+	}
+}
+
+// attempt calls the task's function once.
+func (r *run) attempt(ctx context.Context, t *task) (starlark.Value, error) {
+	fn, args := starlark.Callable(nil), starlark.Tuple(nil)
+	if t.check != nil {
+		fn = t.check.Fn
+		if t.host != nil {
+			args = starlark.Tuple{t.host}
+		}
+	} else {
+		fn, args = t.group.step.Fn, t.args()
+		if d := t.group.step.Timeout; d > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("the step's timeout of %s is over", d))
+			defer cancel()
+		}
+	}
+	ctx = withTask(ctx, t)
+	ctx = runtime.WithPrint(ctx, func(text string) {
+		e := t.event(runtime.Logged)
+		e.Text = runtime.Scrub(text)
+		_ = r.emit(e) // a journal that is gone is noticed by the next operation
+	})
+	v, err := r.file.Call(ctx, r.stop, t.name(), fn, args)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := runtime.Encode(v); err != nil {
+		return nil, fmt.Errorf("%s returned what a step cannot: %w", t.name(), err)
+	}
+	v.Freeze()
+	return v, nil
+}
+
+// scrubbed is err with every secret taken out of its text. It still unwraps to
+// err, for those who ask what kind of error it is.
+func scrubbed(err error) error {
+	if err == nil {
+		return nil
+	}
+	var already scrubbedError
+	if errors.As(err, &already) && already.text == err.Error() {
+		return err
+	}
+	return scrubbedError{runtime.Scrub(err.Error()), err}
+}
+
+type scrubbedError struct {
+	text string
+	err  error
+}
+
+func (e scrubbedError) Error() string { return e.text }
+func (e scrubbedError) Unwrap() error { return e.err }

@@ -1,0 +1,265 @@
+// Package interp reads plan files and runs their functions: where load looks,
+// the two kinds of thread (declaring and acting), and errors with a position.
+package interp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.starlark.net/resolve"
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"infra/builtins"
+	"infra/runtime"
+)
+
+// Interp reads the files of one project.
+type Interp struct {
+	root        string
+	predeclared starlark.StringDict
+	specs       map[string]builtins.Spec
+}
+
+// New makes an interpreter for the project at root, whose plans see the
+// builtins of specs. Their operations go through do.
+func New(root string, specs []builtins.Spec, do runtime.Do) *Interp {
+	byName := make(map[string]builtins.Spec, len(specs))
+	for _, s := range specs {
+		byName[s.Name] = s
+	}
+	return &Interp{root: root, predeclared: builtins.Predeclared(specs, do), specs: byName}
+}
+
+// A File is a plan file that has been read, with all it loads.
+type File struct {
+	Path string // from the project's root
+	Plan *runtime.Plan
+
+	sources map[string]*source
+}
+
+// Read reads the plan file at path and finds everything that can be wrong with
+// it before anything is run. The error is [runtime.Problems] where the files
+// are at fault. Reading has no effect on the world.
+func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
+	rel, err := in.fromRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	reading := new(runtime.Reading)
+	src := &sources{root: in.root, byPath: map[string]*source{}, undefined: starlark.StringDict{}, reading: reading}
+	main := src.add(rel, nil, syntax.MakePosition(&rel, 0, 0))
+	file := &File{Path: rel, sources: src.byPath}
+	programs, runnable := in.compile(src)
+	if runnable {
+		if globals := in.execute(ctx, src, programs); globals != nil {
+			file.Plan = thePlan(main, globals, reading)
+		}
+	}
+	if problems := reading.Problems(); len(problems) > 0 {
+		return nil, file.complete(problems)
+	}
+	return file, nil
+}
+
+// fromRoot returns path, which is from the working directory, as a path from
+// the root.
+func (in *Interp) fromRoot(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	if real, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
+		abs = filepath.Join(real, filepath.Base(abs))
+	}
+	rel, err := filepath.Rel(in.root, abs)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", fmt.Errorf("%s is not in the project %s", path, in.root)
+	}
+	return filepath.ToSlash(rel), nil
+}
+
+// compile resolves and vets every file. runnable is false where running them
+// would act, or would only repeat what was found.
+func (in *Interp) compile(src *sources) (programs map[string]*starlark.Program, runnable bool) {
+	v := &vet{predeclared: in.predeclared, specs: in.specs, reading: src.reading}
+	programs = map[string]*starlark.Program{}
+	runnable = len(src.reading.Problems()) == 0
+	for _, s := range src.order {
+		if s.file == nil {
+			continue
+		}
+		prog, err := in.resolve(src, s)
+		if err != nil {
+			runnable = false
+			continue
+		}
+		v.file(s.file)
+		programs[s.path] = prog
+	}
+	return programs, runnable && !v.effects
+}
+
+// resolve binds the names of a file. Names that are not defined are reported
+// and stand in src.undefined, so that reading can go on.
+func (in *Interp) resolve(src *sources, s *source) (*starlark.Program, error) {
+	prog, err := starlark.FileProgram(s.file, in.predeclared.Has)
+	var errs resolve.ErrorList
+	if !errors.As(err, &errs) {
+		return prog, err
+	}
+	fatal := false
+	for _, e := range errs {
+		msg, hint := in.explainResolve(e, s.file)
+		src.reading.Report(e.Pos, hint, "%s", msg)
+		name, undefined := undefinedName(e)
+		fatal = fatal || !undefined
+		src.undefined[name] = runtime.Undefined(name)
+	}
+	// Resolving marks the syntax tree, so the second try takes a fresh one.
+	s.file, _ = dialect.Parse(s.path, strings.Join(s.lines, "\n"), 0)
+	prog, err = starlark.FileProgram(s.file, func(name string) bool { return in.predeclared.Has(name) || src.undefined.Has(name) })
+	if fatal {
+		return nil, errs
+	}
+	return prog, err
+}
+
+func undefinedName(e resolve.Error) (string, bool) {
+	name, ok := strings.CutPrefix(e.Msg, "undefined: ")
+	name, _, _ = strings.Cut(name, " ")
+	return name, ok
+}
+
+// explainResolve adds a hint to a name that is not defined.
+func (in *Interp) explainResolve(e resolve.Error, f *syntax.File) (msg, hint string) {
+	name, undefined := undefinedName(e)
+	if !undefined {
+		return e.Msg, resolveHints[e.Msg]
+	}
+	msg = name + " is not defined"
+	if h, ok := foreign[name]; ok {
+		return msg, h
+	}
+	known := slices.Concat(in.predeclared.Keys(), starlark.Universe.Keys())
+	for _, g := range f.Module.(*resolve.Module).Globals {
+		known = append(known, g.First.Name)
+	}
+	if n := builtins.Nearest(name, known); n != "" {
+		return msg, "did you mean " + n + "?"
+	}
+	return msg, `define it, or load it: load("//plans/lib/x.star", "` + name + `")`
+}
+
+// resolveHints explains what the dialect leaves out.
+var resolveHints = map[string]string{
+	"if statement not within a function":   "put it into a function, or write x = a if condition else b",
+	"for loop not within a function":       "put it into a function, or write [f(x) for x in xs]",
+	"dialect does not support while loops": "for i in range(n) is bounded; ssh.wait and retries wait for you",
+}
+
+// execute runs the files, each after what it loads, and returns the globals of
+// the last one, or nil after an error.
+func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program) starlark.StringDict {
+	predeclared := maps.Clone(in.predeclared)
+	maps.Copy(predeclared, src.undefined)
+	modules := map[string]starlark.StringDict{}
+	for _, s := range src.order {
+		targets := map[string]string{}
+		for _, l := range s.loads {
+			targets[l.stmt.ModuleName()] = l.path
+		}
+		thread, release := newThread(runtime.WithReading(ctx, src.reading), nil, s.path)
+		thread.Load = func(_ *starlark.Thread, module string) (starlark.StringDict, error) {
+			return modules[targets[module]], nil
+		}
+		globals, err := programs[s.path].Init(thread, predeclared)
+		release()
+		if err != nil && len(src.undefined) > 0 {
+			return nil // most likely because of a name that is reported already
+		}
+		if err != nil {
+			f := failure(err, src.byPath)
+			src.reading.Add(runtime.Problem{Pos: f.Pos, Msg: f.Msg, Hint: f.Hint, Trace: f.Trace})
+			return nil
+		}
+		globals.Freeze()
+		modules[s.path] = globals
+	}
+	return modules[src.order[len(src.order)-1].path]
+}
+
+// thePlan returns the one plan that the file binds to a name, and gives it
+// that name.
+func thePlan(src *source, globals starlark.StringDict, reading *runtime.Reading) *runtime.Plan {
+	var names []string
+	for _, name := range globals.Keys() {
+		if _, ok := globals[name].(*runtime.Plan); ok {
+			names = append(names, name)
+		}
+	}
+	if len(names) != 1 {
+		hint := "bind one: " + strings.TrimSuffix(filepath.Base(src.path), ".star") + " = plan(steps = [...])"
+		pos := syntax.MakePosition(&src.path, 1, 1)
+		if len(names) == 0 {
+			reading.Report(pos, hint, "%s binds no plan to a name", src.path)
+			return nil
+		}
+		for _, name := range names[1:] {
+			reading.Report(globals[name].(*runtime.Plan).Pos, "give each plan a file of its own",
+				"%s binds %d plans: %s", src.path, len(names), strings.Join(names, ", "))
+		}
+		return nil
+	}
+	plan := globals[names[0]].(*runtime.Plan)
+	plan.Name = names[0]
+	plan.Doc = docstring(src.file)
+	return plan
+}
+
+func docstring(f *syntax.File) string {
+	if len(f.Stmts) == 0 {
+		return ""
+	}
+	if e, ok := f.Stmts[0].(*syntax.ExprStmt); ok {
+		if lit, ok := e.X.(*syntax.Literal); ok && lit.Token == syntax.STRING {
+			return strings.TrimSpace(lit.Value.(string))
+		}
+	}
+	return ""
+}
+
+// complete gives each problem its line of source, and puts the caret of a call
+// at its start rather than at its parenthesis.
+func (f *File) complete(problems runtime.Problems) runtime.Problems {
+	for i := range problems {
+		p := &problems[i]
+		p.Pos = f.start(p.Pos)
+		if src := f.sources[p.Pos.Filename()]; src != nil {
+			p.Source = src.line(p.Pos.Line)
+		}
+	}
+	return problems
+}
+
+// start returns where the call begins whose parenthesis is at pos, else pos.
+func (f *File) start(pos syntax.Position) syntax.Position {
+	src := f.sources[pos.Filename()]
+	if src == nil || src.file == nil {
+		return pos
+	}
+	found := pos
+	syntax.Walk(src.file, func(n syntax.Node) bool {
+		if c, ok := n.(*syntax.CallExpr); ok && c.Lparen == pos {
+			found, _ = c.Span()
+		}
+		return n != nil
+	})
+	return found
+}

@@ -1,0 +1,34 @@
+package interp
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// rootMarks are the files whose folder is a project's root, the most telling
+// first.
+var rootMarks = []string{"infra.toml", "flake.nix", ".git"}
+
+// FindRoot returns the root of the project that dir belongs to: the nearest
+// folder upwards with an infra.toml, else with a flake.nix, else with a .git,
+// else dir itself.
+func FindRoot(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", err
+	}
+	for _, mark := range rootMarks {
+		for d := dir; ; d = filepath.Dir(d) {
+			if _, err := os.Stat(filepath.Join(d, mark)); err == nil {
+				return d, nil
+			}
+			if d == filepath.Dir(d) {
+				break
+			}
+		}
+	}
+	return dir, nil
+}

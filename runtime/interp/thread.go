@@ -1,0 +1,63 @@
+package interp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	starlarktime "go.starlark.net/lib/time"
+	"go.starlark.net/starlark"
+
+	"infra/runtime"
+)
+
+// maxSteps bounds what one reading or one step may compute: some seconds
+// of pure Starlark. It ends runaway loops, which nothing else would notice.
+const maxSteps = 100_000_000
+
+// newThread is the only place that makes a thread, because a Starlark thread
+// inherits nothing: context, limits, printing and cancellation are set here.
+// The thread ends when ctx ends, or stop where it is not nil.
+func newThread(ctx, stop context.Context, name string) (*starlark.Thread, func()) {
+	t := &starlark.Thread{Name: name}
+	runtime.SetContext(t, ctx)
+	t.SetMaxExecutionSteps(maxSteps)
+	t.OnMaxSteps = func(t *starlark.Thread) {
+		t.Cancel(fmt.Sprintf("more than %d steps of computation: is there a loop without end?", maxSteps))
+	}
+	t.Print = func(t *starlark.Thread, msg string) { runtime.Print(ctx, msg) }
+	if runtime.ReadingFrom(ctx) != nil {
+		starlarktime.SetNow(t, func() (time.Time, error) {
+			return time.Time{}, runtime.WithHint(errors.New("time.now looks at the clock, and reading a file must not"),
+				"call it inside a step")
+		})
+	}
+	if stop == nil {
+		stop = ctx
+	}
+	end := func(c context.Context) func() bool {
+		return context.AfterFunc(c, func() { t.Cancel(context.Cause(c).Error()) })
+	}
+	first, second := end(ctx), end(stop)
+	return t, func() { first(); second() }
+}
+
+// Call runs a function of a plan. Builtins see ctx; the code between them ends
+// when ctx ends or, sooner, when stop does. The error is a *[Failure].
+func (f *File) Call(ctx, stop context.Context, name string, fn starlark.Callable, args starlark.Tuple) (starlark.Value, error) {
+	thread, release := newThread(ctx, stop, name)
+	defer release()
+	v, err := starlark.Call(thread, fn, args, nil)
+	if err == nil {
+		return v, nil
+	}
+	fail := failure(err, f.sources)
+	for _, c := range []context.Context{ctx, stop} {
+		if c.Err() != nil {
+			fail.Err = errors.Join(context.Cause(c), fail.Err)
+		}
+	}
+	fail.Pos = f.start(fail.Pos)
+	return nil, fail
+}

@@ -1,0 +1,216 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"infra/runtime"
+)
+
+// Config is how hosts are reached.
+type Config struct {
+	SSHConfig string // the file for ssh -F; "" is the user's own configuration
+
+	// ConnectTimeout bounds TCP, greeting, handshake and login together; 10 s
+	// where it is 0. The ConnectTimeout of ssh_config wins where it is set.
+	ConnectTimeout time.Duration
+
+	// Grace is how long a cancelled command has between TERM and KILL; 10 s
+	// where it is 0.
+	Grace time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.ConnectTimeout <= 0 {
+		c.ConnectTimeout = 10 * time.Second
+	}
+	if c.Grace <= 0 {
+		c.Grace = defaultGrace
+	}
+	return c
+}
+
+// An Endpoint is what ssh's configuration says of a destination.
+type Endpoint struct {
+	Destination string // as it was asked for
+	User        string
+	HostName    string
+	Port        int
+
+	HostKeyAlias    string
+	IdentityFiles   []string
+	Certificates    []string // the CertificateFile lines
+	IdentityAgent   string   // a socket; "" is no agent
+	IdentitiesOnly  bool
+	KnownHosts      []string // the user's files, then the machine's
+	RevokedHostKeys string
+	ProxyCommand    string
+	ProxyJump       []string // the hops in order, the nearest first
+	ConnectTimeout  time.Duration
+
+	jump *Endpoint // the hop before this one, nil where there is none
+}
+
+// Address is "host:port".
+func (e *Endpoint) Address() string { return net.JoinHostPort(e.HostName, strconv.Itoa(e.Port)) }
+
+// String is "user@host:port", led by the destination where it says something
+// else.
+func (e *Endpoint) String() string {
+	s := e.User + "@" + e.Address()
+	if e.Destination == "" || slices.Contains([]string{e.HostName, e.User + "@" + e.HostName, s, "ssh://" + s}, e.Destination) {
+		return s
+	}
+	return e.Destination + " (" + s + ")"
+}
+
+// key is equal for endpoints that may share a connection.
+func (e *Endpoint) key() string {
+	same := *e
+	same.Destination, same.ProxyJump, same.jump = "", nil, nil
+	key := fmt.Sprintf("%#v", same)
+	if e.jump != nil {
+		key += " by " + e.jump.key()
+	}
+	return key
+}
+
+// lookUp asks ssh what its configuration says of destination.
+func lookUp(ctx context.Context, config Config, destination string) (*Endpoint, error) {
+	if destination == "" || strings.ContainsAny(destination, " \t\r\n\x00") || strings.HasPrefix(destination, "-") {
+		return nil, fmt.Errorf("%q is no ssh destination", destination)
+	}
+	if _, err := exec.LookPath("ssh"); err != nil {
+		return lookUpWithoutSSH(config, destination)
+	}
+	argv := []string{"ssh", "-G"}
+	if config.SSHConfig != "" {
+		argv = append(argv, "-F", config.SSHConfig)
+	}
+	var out, problem bytes.Buffer
+	exit, err := Run(ctx, Command{Argv: append(argv, "--", destination), Stdout: &out, Stderr: &problem})
+	if err != nil {
+		return nil, fmt.Errorf("asking ssh for the configuration of %s: %w", destination, err)
+	}
+	if exit.Code != 0 {
+		return nil, runtime.WithHint(
+			fmt.Errorf("ssh cannot read its configuration for %s: %s", destination, oneLine(problem.String())),
+			"try: %s", strings.Join(append(argv, "--", destination), " "))
+	}
+	return parseEndpoint(destination, out.String(), config)
+}
+
+// parseEndpoint reads the output of ssh -G: a keyword and a value a line.
+func parseEndpoint(destination, output string, config Config) (*Endpoint, error) {
+	options := map[string][]string{}
+	for line := range strings.Lines(output) {
+		keyword, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
+		keyword = strings.ToLower(keyword)
+		options[keyword] = append(options[keyword], value)
+	}
+	return newEndpoint(destination, options, config)
+}
+
+// newEndpoint makes sense of options by their lower-case keyword.
+func newEndpoint(destination string, options map[string][]string, config Config) (*Endpoint, error) {
+	one := func(keyword string) string {
+		if v := options[keyword]; len(v) > 0 && v[0] != "none" {
+			return v[0]
+		}
+		return ""
+	}
+	e := &Endpoint{Destination: destination, User: one("user"), HostName: one("hostname"), HostKeyAlias: one("hostkeyalias")}
+	port, err := strconv.Atoi(one("port"))
+	if e.User == "" || e.HostName == "" || err != nil || port < 1 || port > 65535 {
+		return nil, fmt.Errorf("ssh's configuration gives %s no user, host name or port", destination)
+	}
+	e.Port = port
+	e.IdentitiesOnly = one("identitiesonly") == "yes"
+	e.ProxyJump = hops(one("proxyjump"))
+	if len(e.ProxyJump) == 0 {
+		e.ProxyCommand = one("proxycommand")
+	}
+	e.ConnectTimeout = config.ConnectTimeout
+	if seconds, err := strconv.Atoi(one("connecttimeout")); err == nil && seconds > 0 {
+		e.ConnectTimeout = time.Duration(seconds) * time.Second
+	}
+	return e, e.expandFiles(options)
+}
+
+func (e *Endpoint) expandFiles(options map[string][]string) error {
+	t, err := newTokens(e)
+	if err != nil {
+		return err
+	}
+	e.IdentityFiles = t.paths(options["identityfile"])
+	e.Certificates = t.paths(options["certificatefile"])
+	for _, keyword := range []string{"userknownhostsfile", "globalknownhostsfile"} {
+		for _, files := range options[keyword] {
+			e.KnownHosts = append(e.KnownHosts, t.paths(words(files))...)
+		}
+	}
+	e.RevokedHostKeys = strings.Join(t.paths(options["revokedhostkeys"]), " ")
+	e.IdentityAgent = t.agent(options["identityagent"])
+	if e.ProxyCommand != "" {
+		e.ProxyCommand, err = t.command(e.ProxyCommand)
+	}
+	return errors.Join(t.err, err)
+}
+
+// hops splits a ProxyJump.
+func hops(jump string) []string {
+	if jump == "" {
+		return nil
+	}
+	all := strings.Split(jump, ",")
+	for i, hop := range all {
+		if hop = strings.TrimSpace(hop); !strings.Contains(hop, "://") {
+			hop = "ssh://" + hop // so that ssh reads a port behind a colon
+		}
+		all[i] = hop
+	}
+	return all
+}
+
+// words splits a list of files, some of which may be quoted.
+func words(s string) []string {
+	var out []string
+	for s = strings.TrimSpace(s); s != ""; s = strings.TrimSpace(s) {
+		end, skip := strings.IndexAny(s, " \t"), 0
+		if s[0] == '"' {
+			s = s[1:]
+			end, skip = strings.IndexByte(s, '"'), 1
+		}
+		if end < 0 {
+			return append(out, s)
+		}
+		out = append(out, s[:end])
+		s = s[end+skip:]
+	}
+	return out
+}
+
+// oneLine shortens what a tool said.
+func oneLine(s string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(strings.TrimSpace(s), "\n"), func(l string) bool {
+		return strings.TrimSpace(l) == "" || strings.HasPrefix(l, "Pseudo-terminal will not")
+	}), "; ")
+}
+
+// login is the user ssh logs in as by default.
+func login() (*user.User, error) {
+	me, err := user.Current()
+	if err != nil {
+		return nil, fmt.Errorf("who is the user that runs infra: %w", err)
+	}
+	return me, nil
+}

@@ -1,0 +1,180 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"infra/runtime"
+)
+
+// handshakesAtOnce is how many a server gets at a time; sshd's MaxStartups
+// drops some from the tenth on.
+const handshakesAtOnce = 8
+
+// dialAttempts bounds the tries of a dial that was dropped before anything was
+// said.
+const dialAttempts = 4
+
+// How far a dial got.
+const (
+	stageConnect int32 = iota
+	stageGreeting
+	stageLogin
+)
+
+var errConnectTimeout = errors.New("connect timeout")
+
+// dial connects and logs in. It tries again only where the server hung up
+// without a word, which is how sshd treats too many at once.
+func (p *Pool) dial(ctx context.Context, e *Endpoint) (*conn, error) {
+	var jump *conn
+	if e.jump != nil {
+		var err error
+		if jump, err = p.connect(ctx, e.jump); err != nil {
+			return nil, err
+		}
+	}
+	for attempt := 1; ; attempt++ {
+		client, err := p.tryDial(ctx, e, jump)
+		if err == nil {
+			return newConn(client, e, p.keepalive), nil
+		}
+		var hungUp *hungUpError
+		if !errors.As(err, &hungUp) || attempt == dialAttempts {
+			return nil, err
+		}
+		pause := time.Duration(attempt) * 200 * time.Millisecond
+		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// hungUpError is a connection that ended before the server showed a key.
+type hungUpError struct {
+	endpoint *Endpoint
+	err      error
+}
+
+func (h *hungUpError) Error() string {
+	return fmt.Sprintf("%s hung up before it greeted: %v", h.endpoint, h.err)
+}
+
+func (h *hungUpError) Unwrap() error { return h.err }
+
+func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Client, error) {
+	leave, err := p.enter(ctx, e, jump)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := context.WithTimeoutCause(ctx, e.ConnectTimeout, errConnectTimeout)
+	defer cancel()
+	d := &dialing{endpoint: e}
+	client, err := d.dial(ctx, jump)
+	if err == nil {
+		return client, nil
+	}
+	if ctx.Err() == nil {
+		return nil, err
+	}
+	if errors.Is(context.Cause(ctx), errConnectTimeout) {
+		return nil, d.timedOut()
+	}
+	return nil, context.Cause(ctx)
+}
+
+// A dialing is one try to connect.
+type dialing struct {
+	endpoint *Endpoint
+	stage    atomic.Int32
+}
+
+func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, error) {
+	e := d.endpoint
+	check, err := newHostKeyCheck(e, func() { d.stage.Store(stageLogin) })
+	if err != nil {
+		return nil, err
+	}
+	stream, err := transport(ctx, e, jump)
+	if err != nil {
+		return nil, d.unreachable(err)
+	}
+	d.stage.Store(stageGreeting)
+	stop := context.AfterFunc(ctx, func() { stream.Close() })
+	defer stop()
+	offers := gather(e)
+	defer offers.close()
+	defer offers.dropWith(ctx)()
+	connection, channels, requests, err := ssh.NewClientConn(stream, e.Address(), &ssh.ClientConfig{
+		User:              e.User,
+		Auth:              offers.method(),
+		HostKeyCallback:   check.callback,
+		HostKeyAlgorithms: check.algorithms(),
+	})
+	if err != nil {
+		stream.Close()
+		return nil, d.failed(err, check, offers)
+	}
+	if !stop() {
+		connection.Close()
+		return nil, context.Cause(ctx)
+	}
+	return ssh.NewClient(connection, channels, requests), nil
+}
+
+// failed says what a handshake's error means.
+func (d *dialing) failed(err error, check *hostKeyCheck, offers *credentials) error {
+	switch {
+	case check.problem != nil:
+		return check.problem
+	case d.stage.Load() == stageLogin:
+		return offers.refusedBy(d.endpoint, err)
+	case d.endpoint.ProxyCommand == "" && hungUp(err):
+		return &hungUpError{d.endpoint, err}
+	}
+	return fmt.Errorf("no ssh connection to %s: %w", d.endpoint, err)
+}
+
+func hungUp(err error) bool {
+	for _, e := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *dialing) unreachable(err error) error {
+	err = fmt.Errorf("cannot reach %s: %w", d.endpoint, err)
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return runtime.WithHint(err, "is the name right? ssh -G %s shows what ssh makes of it", d.endpoint.Destination)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return runtime.WithHint(err, "the machine is up, but nothing listens on port %d: is sshd running there?", d.endpoint.Port)
+	}
+	return err
+}
+
+func (d *dialing) timedOut() error {
+	e := d.endpoint
+	switch d.stage.Load() {
+	case stageConnect:
+		return runtime.WithHint(fmt.Errorf("cannot reach %s: no answer within %s", e, e.ConnectTimeout),
+			"is the machine up, and does a firewall let port %d through?", e.Port)
+	case stageGreeting:
+		return runtime.WithHint(fmt.Errorf("%s accepts the connection, but no ssh server greets within %s", e, e.ConnectTimeout),
+			"is it sshd that listens on port %d? A machine that hangs or is overloaded looks the same", e.Port)
+	}
+	return fmt.Errorf("%s did not finish the login within %s", e, e.ConnectTimeout)
+}

@@ -1,0 +1,297 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"infra/runtime"
+)
+
+// A Pool reaches hosts, by one connection each, which is opened when it is
+// first needed and shared by all commands.
+type Pool struct {
+	config    Config
+	keepalive time.Duration
+	ctx       context.Context // ends with Close
+	stop      context.CancelCauseFunc
+	flights   singleflight.Group
+
+	mu       sync.Mutex
+	lookedUp map[string]*Endpoint     // by destination
+	conns    map[string]*conn         // by the endpoint's key
+	gates    map[string]chan struct{} // by the address that shakes hands
+}
+
+var errClosed = errors.New("the connections to the hosts are closed")
+
+// NewPool makes a pool. It opens nothing.
+func NewPool(config Config) *Pool {
+	ctx, stop := context.WithCancelCause(context.Background())
+	return &Pool{
+		config: config.withDefaults(), keepalive: 15 * time.Second, ctx: ctx, stop: stop,
+		lookedUp: map[string]*Endpoint{}, conns: map[string]*conn{}, gates: map[string]chan struct{}{},
+	}
+}
+
+// Close closes every connection, which ends the commands on them.
+func (p *Pool) Close() error {
+	p.stop(errClosed)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, c := range p.conns {
+		c.client.Close()
+		delete(p.conns, key)
+	}
+	return nil
+}
+
+// Endpoint says how h would be reached. It connects to nothing.
+func (p *Pool) Endpoint(ctx context.Context, h *runtime.Host) (Endpoint, error) {
+	e, err := p.resolve(ctx, destinationOf(h), nil)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	return *e, nil
+}
+
+// Reach connects to h, logs in and runs true there.
+func (p *Pool) Reach(ctx context.Context, h *runtime.Host) error {
+	_, err := p.Output(ctx, h, "true")
+	return err
+}
+
+func destinationOf(h *runtime.Host) string {
+	if h.SSH != "" {
+		return h.SSH
+	}
+	return h.Name
+}
+
+// to returns a connection to h.
+func (p *Pool) to(ctx context.Context, h *runtime.Host) (*conn, error) {
+	e, err := p.resolve(ctx, destinationOf(h), nil)
+	if err != nil {
+		return nil, err
+	}
+	return p.connect(ctx, e)
+}
+
+// resolve looks a destination up, and the hops on the way to it. The trail is
+// what those behind it are called.
+func (p *Pool) resolve(ctx context.Context, destination string, trail []string) (*Endpoint, error) {
+	e, err := p.lookUp(ctx, destination)
+	if err != nil {
+		return nil, err
+	}
+	return p.resolveJump(ctx, e, e.ProxyJump, trail)
+}
+
+// resolveJump returns e behind the hops. Only the first hop is reached as its
+// own configuration says, as with ssh -J.
+func (p *Pool) resolveJump(ctx context.Context, e *Endpoint, hops, trail []string) (*Endpoint, error) {
+	name := e.User + "@" + e.Address()
+	if slices.Contains(trail, name) {
+		return nil, fmt.Errorf("the ProxyJump of %s leads in a circle", name)
+	}
+	trail = append(slices.Clip(trail), name)
+	behind := *e
+	behind.jump = nil
+	if len(hops) == 0 {
+		return &behind, nil
+	}
+	hop, before := hops[len(hops)-1], hops[:len(hops)-1]
+	behind.ProxyCommand = ""
+	var err error
+	if len(before) == 0 {
+		behind.jump, err = p.resolve(ctx, hop, trail)
+		return &behind, err
+	}
+	through, err := p.lookUp(ctx, hop)
+	if err != nil {
+		return nil, err
+	}
+	behind.jump, err = p.resolveJump(ctx, through, before, trail)
+	return &behind, err
+}
+
+// lookUp asks ssh once for each destination.
+func (p *Pool) lookUp(ctx context.Context, destination string) (*Endpoint, error) {
+	p.mu.Lock()
+	e := p.lookedUp[destination]
+	p.mu.Unlock()
+	if e != nil {
+		return e, nil
+	}
+	return flight(ctx, p, "look up "+destination, func() (*Endpoint, error) {
+		e, err := lookUp(p.ctx, p.config, destination)
+		if err == nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.lookedUp[destination] = e
+		}
+		return e, err
+	})
+}
+
+// connect returns the connection to an endpoint, and makes it where there is
+// none.
+func (p *Pool) connect(ctx context.Context, e *Endpoint) (*conn, error) {
+	key := e.key()
+	if c := p.pooled(key); c != nil {
+		return c, nil
+	}
+	return flight(ctx, p, "connect "+key, func() (*conn, error) {
+		if c := p.pooled(key); c != nil {
+			return c, nil
+		}
+		c, err := p.dial(p.ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		return c, p.keep(key, c)
+	})
+}
+
+// pooled returns a living connection, or nil.
+func (p *Pool) pooled(key string) *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.conns[key]; c != nil && !c.dead() {
+		return c
+	}
+	delete(p.conns, key)
+	return nil
+}
+
+func (p *Pool) keep(key string, c *conn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		c.client.Close()
+		return errClosed
+	}
+	p.conns[key] = c
+	return nil
+}
+
+// flight does something once for all who ask for it at the same time. It goes
+// on when one of them leaves, until the pool is closed.
+func flight[T any](ctx context.Context, p *Pool, key string, do func() (T, error)) (T, error) {
+	var none T
+	if p.ctx.Err() != nil {
+		return none, errClosed
+	}
+	result := p.flights.DoChan(key, func() (any, error) { return do() })
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return none, r.Err
+		}
+		return r.Val.(T), nil
+	case <-ctx.Done():
+		return none, context.Cause(ctx)
+	}
+}
+
+// enter waits for leave to shake hands with a server, or with any server
+// through a jump host: that one's sshd opens the connections.
+func (p *Pool) enter(ctx context.Context, e *Endpoint, jump *conn) (leave func(), err error) {
+	address := e.Address()
+	if jump != nil {
+		address = jump.endpoint.Address()
+	}
+	p.mu.Lock()
+	gate := p.gates[address]
+	if gate == nil {
+		gate = make(chan struct{}, handshakesAtOnce)
+		p.gates[address] = gate
+	}
+	p.mu.Unlock()
+	select {
+	case gate <- struct{}{}:
+		return func() { <-gate }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Run runs cmd on h. The host ends the command when ctx ends, when the
+// connection is lost and when infra dies: TERM to its process group, KILL
+// after the grace. Run then returns ctx's cause, or an error that is
+// [ErrLost].
+//
+// All of the input is on the host before the command starts. Output that a
+// daemon holds open after the command's end is read for 2 seconds more.
+func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, error) {
+	if ctx.Err() != nil {
+		return Exit{}, context.Cause(ctx)
+	}
+	input, err := wrapperInput(cmd, p.config.Grace)
+	if err != nil {
+		return Exit{}, err
+	}
+	c, err := p.to(ctx, h)
+	if err != nil {
+		return Exit{}, err
+	}
+	status, err := c.run(ctx, job{wrapper, cmd.Sudo, input, cmd.Stdout, cmd.Stderr, p.config.Grace})
+	return Exit{Code: status, Signal: signalOf(status)}, err
+}
+
+// outputLimit bounds what [Pool.Output] keeps, errorLimit what an error shows
+// of standard error.
+const (
+	outputLimit = 64 << 20
+	errorLimit  = 4 << 10
+)
+
+// Output runs a command that observes, and returns what it prints. It fails
+// where the command fails.
+func (p *Pool) Output(ctx context.Context, h *runtime.Host, argv ...string) (string, error) {
+	return p.output(ctx, h, Command{Argv: argv}, outputLimit)
+}
+
+func (p *Pool) output(ctx context.Context, h *runtime.Host, cmd Command, limit int64) (string, error) {
+	stdout, stderr := &whole{limit: limit}, &tail{limit: errorLimit}
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	exit, err := p.Run(ctx, h, cmd)
+	switch {
+	case err != nil:
+		return "", err
+	case exit.Code != 0:
+		return "", &exitError{h.Name, cmd.Argv, exit.Code, strings.TrimSpace(stderr.String())}
+	case stdout.over:
+		return "", fmt.Errorf("%s on %s printed more than %d bytes", cmd.Argv[0], h.Name, limit)
+	}
+	return string(stdout.buf), nil
+}
+
+// exitError is a read that failed on its host.
+type exitError struct {
+	host   string
+	argv   []string
+	code   int
+	stderr string
+}
+
+func (e *exitError) Error() string {
+	text := fmt.Sprintf("%s on %s exited with %d", strings.Join(e.argv, " "), e.host, e.code)
+	if e.stderr != "" {
+		text += ": " + e.stderr
+	}
+	return text
+}
+
+// signalOf names the signal that a shell reports as 128 + n; only those whose
+// number is the same on every system.
+func signalOf(status int) string {
+	return map[int]string{1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 5: "TRAP", 6: "ABRT", 8: "FPE", 9: "KILL",
+		11: "SEGV", 13: "PIPE", 14: "ALRM", 15: "TERM"}[status-128]
+}

@@ -1,0 +1,280 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"infra/runtime"
+)
+
+// ErrLost marks the error of a command whose connection went away.
+var ErrLost = errors.New("whether the command finished is not known")
+
+// After a command has ended, a daemon that it left behind may hold its output
+// open. Output is read on until it ends, until nothing came for drainQuiet, or
+// for drainLimit.
+const (
+	drainQuiet = 2 * time.Second
+	drainLimit = 30 * time.Second
+)
+
+// afterGrace is how much longer than the grace a cancelled command may take to
+// end on its host before it is given up.
+const afterGrace = 2 * time.Second
+
+// A job is one script run in a session of a connection. The script announces
+// itself by [started].
+type job struct {
+	script         string
+	sudo           bool      // as root, unless the login is root already
+	input          io.Reader // what the script reads first
+	stdout, stderr io.Writer
+	grace          time.Duration
+}
+
+// A report is what came back of a job that the host carried out.
+type report struct {
+	status  int
+	started bool
+	noise   string // what was said on standard error before the start
+}
+
+// run carries out a job and returns its exit status; one that did not start is
+// an error.
+func (c *conn) run(ctx context.Context, j job) (int, error) {
+	j.sudo = j.sudo && c.endpoint.User != "root"
+	r, err := c.carryOut(ctx, j)
+	if err != nil || r.started {
+		return r.status, err
+	}
+	return 0, c.notStarted(j, r)
+}
+
+// notStarted says why a script did not announce itself.
+func (c *conn) notStarted(j job, r report) error {
+	err := fmt.Errorf("%s did not start the command (exit status %d): %s", c.endpoint, r.status, r.noise)
+	switch {
+	case j.sudo && strings.Contains(r.noise, "sudo:"):
+		return runtime.WithHint(
+			fmt.Errorf("%s may not use sudo without a password on %s: %s", c.endpoint.User, c.endpoint.Address(), r.noise),
+			"give %s NOPASSWD in the sudoers of the host, or reach it as root", c.endpoint.User)
+	case r.status == exitNotFound:
+		return fmt.Errorf("%w: %w", err, exec.ErrNotFound)
+	case r.noise == "":
+		return runtime.WithHint(err, "does the login shell of %s run commands? ssh %s true", c.endpoint.User, c.endpoint.Destination)
+	}
+	return err
+}
+
+// exitNotFound is a shell's exit status for a program that is not there.
+const exitNotFound = 127
+
+// carryOut runs a job. It returns an error where no exit status came back.
+func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
+	ch, err := c.begin(ctx, oneWord(j.script, j.sudo))
+	if err != nil {
+		return report{}, err
+	}
+	defer c.end(ch)
+	s := &session{conn: c, ch: ch, ended: make(chan ending, 1)}
+	go s.listen()
+	go io.Copy(s.ch, j.input) // its end is no end of the stream: that would end the command
+	gate := &gate{}
+	defer gate.shut()
+	stderr := &announced{next: gate.writer(j.stderr, &s.output)}
+	copied := make(chan struct{})
+	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
+	end, err := s.await(ctx, j.grace)
+	if err != nil {
+		return report{}, err
+	}
+	s.drain(copied)
+	gate.shut()
+	return report{end.status, stderr.done, stderr.noise()}, nil
+}
+
+// A session is one channel on which a script runs.
+type session struct {
+	conn   *conn
+	ch     *channel
+	ended  chan ending // gets one ending
+	output atomic.Int64
+}
+
+// An ending is how the host says that a session ended.
+type ending struct {
+	status int
+	err    error
+}
+
+// listen waits for the exit status; the channel ends without one when the
+// connection is lost.
+func (s *session) listen() {
+	sent := false
+	for r := range s.ch.requests {
+		if e, ok := s.ending(r); ok && !sent {
+			s.ended <- e
+			sent = true
+		}
+		if r.WantReply {
+			r.Reply(false, nil)
+		}
+	}
+	if !sent {
+		s.ended <- ending{err: s.conn.lost(nil)}
+	}
+}
+
+func (s *session) ending(r *ssh.Request) (ending, bool) {
+	switch r.Type {
+	case "exit-status":
+		var status struct{ Status uint32 }
+		if err := ssh.Unmarshal(r.Payload, &status); err != nil {
+			return ending{err: fmt.Errorf("%s sent a broken exit status: %w", s.conn.endpoint, err)}, true
+		}
+		return ending{status: int(status.Status)}, true
+	case "exit-signal":
+		var signal struct {
+			Name       string
+			CoreDumped bool
+			Message    string
+			Lang       string
+		}
+		_ = ssh.Unmarshal(r.Payload, &signal) // an unnamed signal is one too
+		return ending{err: fmt.Errorf("the shell that ran the command on %s was ended by SIG%s; %w",
+			s.conn.endpoint, signal.Name, ErrLost)}, true
+	}
+	return ending{}, false
+}
+
+func (s *session) copyOutput(stdout, stderr io.Writer, done chan<- struct{}) {
+	var both sync.WaitGroup
+	both.Go(func() { pour(stdout, s.ch) })
+	both.Go(func() { pour(stderr, s.ch.Stderr()) })
+	both.Wait()
+	close(done)
+}
+
+// pour reads on when w fails: a command must not hang for it.
+func pour(w io.Writer, r io.Reader) {
+	if _, err := io.Copy(w, r); err != nil {
+		io.Copy(io.Discard, r)
+	}
+}
+
+// await returns how the session ended. When ctx ends first, it closes the
+// script's standard input, which ends the command, and waits for that.
+func (s *session) await(ctx context.Context, grace time.Duration) (ending, error) {
+	select {
+	case e := <-s.ended:
+		return e, e.err
+	case <-ctx.Done():
+	}
+	go s.ch.CloseWrite() // blocks while the network does
+	late := time.NewTimer(grace + afterGrace)
+	defer late.Stop()
+	select {
+	case e := <-s.ended:
+		if e.err != nil {
+			return e, fmt.Errorf("%w; %w", context.Cause(ctx), e.err)
+		}
+		return e, context.Cause(ctx)
+	case <-late.C:
+		return ending{}, fmt.Errorf("%w; the command was told to end, but %s does not say that it did",
+			context.Cause(ctx), s.conn.endpoint)
+	}
+}
+
+// drain waits for the rest of the output.
+func (s *session) drain(copied <-chan struct{}) {
+	limit := time.NewTimer(drainLimit)
+	defer limit.Stop()
+	for {
+		before := s.output.Load()
+		quiet := time.NewTimer(drainQuiet)
+		select {
+		case <-copied:
+		case <-limit.C:
+		case <-quiet.C:
+			if s.output.Load() != before {
+				continue
+			}
+		}
+		quiet.Stop()
+		return
+	}
+}
+
+// A gate lets one write through at a time, and none after it was shut: the
+// caller's writers are not used once Run has returned.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+}
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// writer passes on to w, which may be nil, and counts.
+func (g *gate) writer(w io.Writer, count *atomic.Int64) io.Writer {
+	return writerFunc(func(p []byte) (int, error) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.closed {
+			return 0, io.ErrClosedPipe
+		}
+		count.Add(int64(len(p)))
+		if w == nil {
+			return len(p), nil
+		}
+		return w.Write(p)
+	})
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// announced is standard error until and after the line [started].
+type announced struct {
+	next   io.Writer
+	before []byte
+	done   bool
+}
+
+// noiseLimit bounds what is kept of standard error before the start.
+const noiseLimit = 8 << 10
+
+func (a *announced) Write(p []byte) (int, error) {
+	if a.done {
+		return a.next.Write(p)
+	}
+	a.before = append(a.before, p...)
+	noise, rest, found := bytes.Cut(a.before, []byte(started+"\n"))
+	if !found {
+		a.before = a.before[max(0, len(a.before)-noiseLimit):]
+		return len(p), nil
+	}
+	a.before, a.done = noise, true
+	if len(rest) > 0 {
+		if _, err := a.next.Write(rest); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (a *announced) noise() string { return strings.TrimSpace(string(a.before)) }
