@@ -49,7 +49,7 @@ func newStep(c *call.Call, a stepArgs) (starlark.Value, error) {
 	for i, w := range a.Needs {
 		name, ok := needName(w)
 		if !ok {
-			c.Report("needs = [build] names the function of another step", "need %d of step %s is a %s", i+1, s.Name, w.Type())
+			c.Report("needs = [build] names the function of another step", "need %d of step %s is of type %s", i+1, s.Name, w.Type())
 		}
 		gets = append(gets, name)
 	}
@@ -71,7 +71,7 @@ func needName(v starlark.Value) (string, bool) {
 	case runtime.Undefined:
 		return v.Name(), true // reported already
 	}
-	return v.Type(), false
+	return "result", false
 }
 
 func checkOptions(c *call.Call, s *runtime.Step) {

@@ -52,6 +52,11 @@ const flake = `{
 // project makes a project with the flake, and a nix that builds without help.
 func project(t *testing.T) string {
 	t.Helper()
+	return projectOf(t, flake)
+}
+
+func projectOf(t *testing.T, flake string) string {
+	t.Helper()
 	t.Setenv("NIX_CONFIG", "substituters =\nsandbox = false\nbuild-users-group =\nexperimental-features =\n")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	root := t.TempDir()

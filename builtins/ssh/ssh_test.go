@@ -27,9 +27,14 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	server := sshdtest.Start(t, "mac", false)
-	pool := remote.NewPool(remote.Config{SSHConfig: server.Config})
-	t.Cleanup(func() { pool.Close() })
-	return &bench{server, pool, t.TempDir()}
+	b := &bench{server: server, root: t.TempDir()}
+	b.connect(t)
+	return b
+}
+
+func (b *bench) connect(t *testing.T) {
+	b.pool = remote.NewPool(remote.Config{SSHConfig: b.server.Config})
+	t.Cleanup(func() { b.pool.Close() })
 }
 
 func (b *bench) door(dry bool) *calltest.Door {
@@ -98,7 +103,7 @@ func TestErrors(t *testing.T) {
 		{`ssh.run(mac, ["sleep", "60"], timeout = "100ms")`, "ended after its timeout of 100ms", ""},
 		{`ssh.run(mac, ["echo", token])`, "want a string, got ‹secret token›", "an argument would show in ps"},
 		{`ssh.run(mac, "head -c 9000000 /dev/zero")`, "printed 9000000 bytes, more than the 8 MiB", "redirect"},
-		{`ssh.get(mac, dir + "/gone")`, "no such file", "attempt"},
+		{`ssh.get(mac, dir + "/gone")`, "file does not exist", "attempt"},
 		{`ssh.put(mac, dir + "/f")`, "give either content or source", ""},
 		{`ssh.put(mac, dir + "/f", "", source = "x")`, "give either content or source", ""},
 		{`ssh.put(mac, dir + "/f", "", mode = "u+x")`, `mode: "u+x" is no file mode`, ""},
@@ -132,7 +137,7 @@ func TestPut(t *testing.T) {
 	}{
 		{"new", `"one\n"`, "", 0, runtime.WillChange, "new file: 4 bytes, mode 0644", "one\n", 0o644},
 		{"empty", `""`, "", 0, runtime.WillChange, "new file: 0 bytes, mode 0644", "", 0o644},
-		{"source", `source = "source", mode = "0755"`, "", 0, runtime.WillChange, "new file: 10 bytes, mode 0755", "from here\n", 0o755},
+		{"from a file", `source = "source", mode = "0755"`, "", 0, runtime.WillChange, "new file: 10 bytes, mode 0755", "from here\n", 0o755},
 		{"secret", `token, mode = "0400"`, "", 0, runtime.WillChange, "new file: ‹secret token›, mode 0400", secret, 0o400},
 		{"equal", `"one\n"`, "one\n", 0o644, runtime.NoChange, "", "one\n", 0o644},
 		{"mode", `"one\n", mode = "0600"`, "one\n", 0o644, runtime.WillChange, "mode 0644 -> 0600", "one\n", 0o600},
@@ -226,6 +231,7 @@ func TestReachable(t *testing.T) {
 	b.expect(t, `x = ssh.reachable(mac)`, `True`, "")
 	b.expect(t, `x = ssh.wait(mac)`, `None`, "")
 	b.server.Stop()
+	b.connect(t) // a connection that is open outlives the sshd that accepted it
 	b.expect(t, `x = ssh.reachable(mac)`, `False`, "")
 	b.expect(t, `x = ssh.wait(mac, timeout = "300ms", every = "100ms")`, ``, "not reachable for 300ms; at last: ")
 }

@@ -3,8 +3,11 @@ package interp
 import (
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"go.starlark.net/syntax"
+
+	"infra/runtime"
 )
 
 // A habit is a piece of Python that Starlark does not have, and what to write
@@ -51,14 +54,23 @@ var habits = []habit{
 func re(s string) *regexp.Regexp { return regexp.MustCompile(s) }
 
 // explainSyntax turns the parser's words into a plan author's, with a hint
-// where the error is a habit from another language.
-func explainSyntax(e syntax.Error, line string) (msg, hint string) {
+// where the error is a habit from another language. The parser notices a habit
+// late; the problem's place is where the habit begins.
+func explainSyntax(e syntax.Error, line string) runtime.Problem {
 	for _, h := range habits {
-		if h.message.MatchString(e.Msg) && (h.line == nil || h.line.MatchString(line)) {
-			return h.says, h.hint
+		if !h.message.MatchString(e.Msg) {
+			continue
+		}
+		if h.line == nil {
+			return runtime.Problem{Pos: e.Pos, Msg: h.says, Hint: h.hint}
+		}
+		if at := h.line.FindStringIndex(line); at != nil {
+			before := line[:at[1]-len(strings.TrimLeft(line[at[0]:at[1]], " \t"))]
+			e.Pos.Col = int32(utf8.RuneCountInString(before)) + 1
+			return runtime.Problem{Pos: e.Pos, Msg: h.says, Hint: h.hint}
 		}
 	}
-	return strings.NewReplacer("got ", "unexpected ", ", want ", ", expected ").Replace(e.Msg), ""
+	return runtime.Problem{Pos: e.Pos, Msg: strings.NewReplacer("got ", "unexpected ", ", want ", ", expected ").Replace(e.Msg)}
 }
 
 // foreign are names that Python or a shell has and a plan does not.

@@ -141,6 +141,9 @@ func undefinedName(e resolve.Error) (string, bool) {
 func (in *Interp) explainResolve(e resolve.Error, f *syntax.File) (msg, hint string) {
 	name, undefined := undefinedName(e)
 	if !undefined {
+		if strings.HasPrefix(e.Msg, "cannot reassign") {
+			return e.Msg, "a name of a file is bound once: use another one"
+		}
 		return e.Msg, resolveHints[e.Msg]
 	}
 	msg = name + " is not defined"
@@ -159,9 +162,9 @@ func (in *Interp) explainResolve(e resolve.Error, f *syntax.File) (msg, hint str
 
 // resolveHints explains what the dialect leaves out.
 var resolveHints = map[string]string{
-	"if statement not within a function":   "put it into a function, or write x = a if condition else b",
-	"for loop not within a function":       "put it into a function, or write [f(x) for x in xs]",
-	"dialect does not support while loops": "for i in range(n) is bounded; ssh.wait and retries wait for you",
+	"if statement not within a function":                 "put it into a function, or write x = a if condition else b",
+	"for loop not within a function":                     "put it into a function, or write [f(x) for x in xs]",
+	"this Starlark dialect does not support while loops": "for i in range(n) is bounded; ssh.wait and retries wait for you",
 }
 
 // execute runs the files, each after what it loads, and returns the globals of

@@ -111,8 +111,7 @@ func (s *sources) parse(name, text string) *source {
 			s.reading.Report(syntax.MakePosition(&name, 1, 1), "", "%s", err)
 			return src
 		}
-		msg, hint := explainSyntax(bad, src.line(bad.Pos.Line))
-		s.reading.Report(bad.Pos, hint, "%s", msg)
+		s.reading.Add(explainSyntax(bad, src.line(bad.Pos.Line)))
 		if rest = blank(rest, int(bad.Pos.Line)); rest == nil {
 			return src
 		}

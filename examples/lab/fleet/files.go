@@ -34,7 +34,8 @@ var ownMounts = [...]string{"nix", "root", "run", "tmp"}
 
 // Files lists, by path, everything on a running host that is not simply what
 // this machine has there: the changes to its root (a deleted file is a device
-// 0, 0) and the whole of its /nix, /root, /run and /tmp.
+// 0, 0) and the whole of its /nix, /root, /run and /tmp. What changes without
+// anybody changing the host is left out.
 func (f *Fleet) Files(host string) (map[string]File, error) {
 	pid, err := f.pid(host)
 	if err != nil {
@@ -52,13 +53,19 @@ func (f *Fleet) Files(host string) (map[string]File, error) {
 }
 
 // RootHash is a digest of Files: names, modes, owners, contents and targets,
-// but not times. It stays the same as long as nothing changes the host.
+// but not times, and what nix's database holds. It stays the same as long as
+// nothing changes the host.
 func (f *Fleet) RootHash(host string) (string, error) {
 	files, err := f.Files(host)
 	if err != nil {
 		return "", err
 	}
+	registered, err := f.Exec(host, "nix-store", "--dump-db")
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.New()
+	io.WriteString(sum, registered)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(sum, "%q %v\n", name, files[name])
 	}
@@ -94,11 +101,11 @@ func list(files map[string]File, dir, as string) error {
 }
 
 // transient says whether a path changes while a host is merely looked at:
-// sshd's login records, and the locks and the journal of nix's database.
+// sshd's login records, nix's locks and the files of its database.
 func transient(name string) bool {
 	switch name {
-	case "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/run/utmp",
-		"/nix/var/nix/gc.lock", "/nix/var/nix/db/db.sqlite-wal", "/nix/var/nix/db/db.sqlite-shm":
+	case "/var/log/wtmp", "/var/log/btmp", "/var/log/lastlog", "/run/utmp", "/nix/var/nix/gc.lock",
+		"/nix/var/nix/db/db.sqlite", "/nix/var/nix/db/db.sqlite-wal", "/nix/var/nix/db/db.sqlite-shm":
 		return true
 	}
 	return strings.HasPrefix(name, "/nix/var/nix/temproots/")

@@ -250,6 +250,7 @@ func TestRootHashTellsChangesFromReads(t *testing.T) {
 	step("a question to the store", false, local("nix", "path-info", "--all", "--store", "ssh-ng://root@blackphos"))
 	step("a copied path", true, local("nix", "copy", "--no-check-sigs", "--to", "ssh-ng://root@blackphos", system))
 	step("a closure", false, sh("nix-store -q --requisites "+system))
+	step("a path less", true, sh("nix-store --delete "+system))
 	step("a new file", true, sh("echo a > /etc/new"))
 	step("the same file again", false, sh("echo a > /etc/new"))
 	step("other content", true, sh("echo b > /etc/new"))
