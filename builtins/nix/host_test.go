@@ -194,6 +194,7 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 
 // TestSwitchFails: the error says what was tried, what the host runs now and how to go back.
 func TestSwitchFails(t *testing.T) {
+	tg := newTarget(t, "")
 	for _, tt := range []struct {
 		system, attribute string
 		want              []string
@@ -210,7 +211,8 @@ func TestSwitchFails(t *testing.T) {
 		{"aarch64-darwin", "plain", []string{"NEW is not a nix-darwin system: it has no activate"}, "ONE", "build .#darwinConfigurations.target.system"},
 	} {
 		t.Run(tt.system+" "+tt.attribute, func(t *testing.T) {
-			tg := newTarget(t, tt.system)
+			tg.host.System = tt.system
+			tg.server.Shell(t, "rm -f /run/current-system /nix/var/nix/profiles/system*")
 			globals := tg.door(false).Must(t, tg.specs, `one, new = nix.build(".#one"), nix.build(".#`+tt.attribute+`")
 nix.switch(h, one)
 p1, p2 = one.path, new.path`)

@@ -327,7 +327,7 @@ p = plan(hosts = [mac], steps = [step(f)])
 		tr.write(name, text)
 		return filepath.Join(tr.fleet.Project(), name)
 	}
-	knownHosts := filepath.Join(tr.fleet.State(), "known_hosts")
+	knownHosts := filepath.Join(tr.fleet.State(), "ssh", "known_hosts")
 
 	tests := []struct {
 		name, plan string

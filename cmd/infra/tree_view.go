@@ -192,7 +192,7 @@ func (v viewer) step(r *treeRow) string {
 	if len(r.running) == 0 {
 		return line
 	}
-	return line + v.doing(r.running[0], v.width-ansi.StringWidth(line))
+	return line + v.doing(r.running[0], v.width-1-ansi.StringWidth(line))
 }
 
 // instance is a host's line under its step.
@@ -202,7 +202,7 @@ func (v viewer) instance(in *treeInstance) string {
 		return "  " + v.status(in.status, icon(in.status)) + " " + host + "  " + v.time(in.took) + "  " + v.dim(in.why)
 	}
 	line := "  " + v.active(spinner(v.now)) + " " + host + "  " + v.time(v.now.Sub(in.began)) + "  "
-	return line + v.doing(in, v.width-ansi.StringWidth(line))
+	return line + v.doing(in, v.width-1-ansi.StringWidth(line))
 }
 
 // hosts is how far a fan-out is.

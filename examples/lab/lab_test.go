@@ -41,6 +41,7 @@ func TestLifeOfALab(t *testing.T) {
 			t.Error(errs)
 		}
 	})
+	net := fleet.RandomNet()
 	tests := []struct {
 		name           string
 		args           []string
@@ -50,9 +51,9 @@ func TestLifeOfALab(t *testing.T) {
 		{"no status yet", []string{"status"}, 1, "", "no lab in"},
 		{"no shell yet", []string{"shell", "blackphos"}, 1, "", "no lab in"},
 		{"down when down", []string{"down"}, 0, "", "down already"},
-		{"up", []string{"up", "--net", "127.76.0"}, 0, "", "cinnabar blackphos rosegold argentum stibnite up in"},
+		{"up", []string{"up", "--net", net}, 0, "", "cinnabar blackphos rosegold argentum stibnite up in"},
 		{"up when up", []string{"up"}, 0, "", "up already"},
-		{"status", []string{"status"}, 0, "blackphos  up     127.76.0.3:2222  aarch64-darwin", ""},
+		{"status", []string{"status"}, 0, net + ".3:2222", ""},
 		{"shell", []string{"shell", "rosegold", "hostname"}, 0, "rosegold\n", ""},
 		{"a flag of the command", []string{"shell", "rosegold", "ls", "--directory", "/nix"}, 0, "/nix\n", ""},
 		{"a failing command", []string{"shell", "rosegold", "exit 7"}, 7, "", ""},
@@ -76,7 +77,7 @@ func TestRunShowsWhatChanged(t *testing.T) {
 			t.Error(errs)
 		}
 	})
-	if _, errs, code := lab(t, state, "up", "--net", "127.76.1"); code != 0 {
+	if _, errs, code := lab(t, state, "up", "--net", fleet.RandomNet()); code != 0 {
 		t.Fatal(errs)
 	}
 
@@ -93,7 +94,7 @@ func TestRunShowsWhatChanged(t *testing.T) {
 	for _, want := range []string{
 		"what changed on blackphos:",
 		"/run/current-system: (none) -> " + system,
-		"/run/secrets/vars/zerotier/identity: new, 279 bytes, mode 0400, owner 0:0",
+		"/run/secrets/vars/zerotier/identity: new, 270 bytes, mode 0400, owner 0:0",
 		"/etc/motd: new, a link to /etc/static/motd",
 		"/var/log/activations: ",
 		"no change on argentum, cinnabar, rosegold, stibnite",

@@ -76,10 +76,14 @@ func buildInfra(cmd *cobra.Command, f *fleet.Fleet, root string) (string, error)
 }
 
 // inProject is the path by which a file of the checkout is found in the
-// project, which has the same plans in the same place.
+// project, which has the same plans in the same place. Any other path is left
+// for infra to complain of.
 func inProject(root, file string) string {
 	abs, err := filepath.Abs(file)
 	if err != nil {
+		return file
+	}
+	if _, err := os.Stat(abs); err != nil {
 		return file
 	}
 	if rel, err := filepath.Rel(root, abs); err == nil && filepath.IsLocal(rel) {

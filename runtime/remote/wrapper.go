@@ -35,7 +35,7 @@ const started = "infra-command-started"
 // doubled backslash.
 const wrapper = `
 IFS=" " read -r __l __g && IFS= read -r __c || exit 125;
-__k() { kill -s $1 -- -$__p || kill -s $1 $__p; };
+__k() { kill -$1 -$__p || kill -$1 $__p; };
 __w() {
  while IFS= read -r __x; do :; done;
  trap "" TERM; __k TERM; __i=0;

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -16,9 +17,9 @@ import (
 
 // up brings up some hosts for one test, in a state folder and on addresses of
 // its own.
-func up(t *testing.T, net string, hosts ...string) *Fleet {
+func up(t *testing.T, hosts ...string) *Fleet {
 	t.Helper()
-	f, err := Up(context.Background(), Options{State: filepath.Join(t.TempDir(), "lab"), Net: net, Hosts: hosts})
+	f, err := Up(context.Background(), Options{State: filepath.Join(t.TempDir(), "lab"), Net: RandomNet(), Hosts: hosts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +61,7 @@ func on(t *testing.T, f *Fleet, host string, argv ...string) string {
 
 func TestHostsAreMachinesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.0")
+	f := up(t)
 	for _, h := range f.Hosts() {
 		t.Run(h.Name, func(t *testing.T) {
 			out := here(t, f, "ssh", "-F", f.SSHConfig(), h.Name,
@@ -81,7 +82,7 @@ func TestHostsAreMachinesOfTheirOwn(t *testing.T) {
 
 func TestOnlyCertificatesLetIn(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.1", "blackphos", "rosegold")
+	f := up(t, "blackphos", "rosegold")
 	config, err := os.ReadFile(f.SSHConfig())
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +99,7 @@ func TestOnlyCertificatesLetIn(t *testing.T) {
 	}{
 		{"certificates", nil, ""},
 		{"a host under another name", []string{"-o", "HostKeyAlias=stibnite"}, "Host key verification failed"},
-		{"a host at another's address", []string{"-o", "HostKeyAlias=127.78.1.4"}, "Host key verification failed"},
+		{"a host at another's address", []string{"-o", "HostKeyAlias=" + f.Hosts()[2].Address}, "Host key verification failed"},
 		{"an unknown authority of hosts", []string{"-o", "UserKnownHostsFile=/dev/null"}, "Host key verification failed"},
 		{"a user without a certificate", []string{"-F", withoutCertificate}, "Permission denied"},
 	}
@@ -117,7 +118,7 @@ func TestOnlyCertificatesLetIn(t *testing.T) {
 // nixos-rebuild and darwin-rebuild use.
 func TestSystemsAreBuiltCopiedAndSwitchedTo(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.2", "cinnabar", "blackphos")
+	f := up(t, "cinnabar", "blackphos")
 	tests := []struct {
 		host, attr string
 		activate   []string // below the system
@@ -188,7 +189,7 @@ func deploy(t *testing.T, f *Fleet, host, system string, activate []string) {
 
 func TestSwitchToConfiguration(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.3", "cinnabar")
+	f := up(t, "cinnabar")
 	system := build(t, f, "nixosConfigurations.cinnabar.config.system.build.toplevel")
 	here(t, f, "nix", "copy", "--no-check-sigs", "--to", "ssh-ng://root@cinnabar", system)
 	tests := []struct {
@@ -223,7 +224,7 @@ func TestSwitchToConfiguration(t *testing.T) {
 
 func TestRootHashTellsChangesFromReads(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.4", "blackphos")
+	f := up(t, "blackphos")
 	system := build(t, f, "packages.x86_64-linux.default")
 	hash := func() string {
 		t.Helper()
@@ -264,7 +265,7 @@ func TestRootHashTellsChangesFromReads(t *testing.T) {
 
 func TestUpStartsWhatIsDown(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.5", "cinnabar", "blackphos")
+	f := up(t, "cinnabar", "blackphos")
 	again := func() []string {
 		t.Helper()
 		f, err := Up(t.Context(), Options{State: f.State(), Hosts: []string{"cinnabar", "blackphos"}})
@@ -297,7 +298,7 @@ func TestUpStartsWhatIsDown(t *testing.T) {
 
 func TestUpRefuses(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.6", "cinnabar")
+	f := up(t, "cinnabar")
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "thesis.txt"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -306,7 +307,8 @@ func TestUpRefuses(t *testing.T) {
 	if err := os.Mkdir(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	taken, err := net.Listen("tcp", "127.78.7.2:2222")
+	inUse := RandomNet()
+	taken, err := net.Listen("tcp", inUse+".2:2222")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,10 +318,10 @@ func TestUpRefuses(t *testing.T) {
 		o    Options
 		want string
 	}{
-		{"another net", Options{State: f.State(), Net: "127.78.9"}, "has the net 127.78.6"},
-		{"a folder of something else", Options{State: full, Net: "127.78.9"}, "is no lab's state folder"},
-		{"a folder that others can read", Options{State: open, Net: "127.78.9"}, "mode 0700"},
-		{"an address in use", Options{State: filepath.Join(t.TempDir(), "lab"), Net: "127.78.7"}, "127.78.7.2:2222 is in use"},
+		{"another net", Options{State: f.State(), Net: RandomNet()}, "has the net " + f.net},
+		{"a folder of something else", Options{State: full, Net: RandomNet()}, "is no lab's state folder"},
+		{"a folder that others can read", Options{State: open, Net: RandomNet()}, "mode 0700"},
+		{"an address in use", Options{State: filepath.Join(t.TempDir(), "lab"), Net: inUse}, inUse + ".2:2222 is in use"},
 		{"an unknown host", Options{State: f.State(), Hosts: []string{"cinabar"}}, `no host "cinabar"`},
 	}
 	for _, tt := range tests {
@@ -334,16 +336,17 @@ func TestUpRefuses(t *testing.T) {
 
 func TestDownLeavesNothing(t *testing.T) {
 	t.Parallel()
-	f := up(t, "127.78.8")
+	f := up(t)
 	here(t, f, "nix", "copy", "--no-check-sigs", "--to", "ssh-ng://root@stibnite", build(t, f, "packages.x86_64-linux.default"))
-	here(t, f, "ssh", "-F", f.SSHConfig(), "blackphos", "setsid sleep 98765 >/dev/null 2>&1 &")
-	if n := processesWith(t, "98765"); n == 0 {
+	seconds := fmt.Sprint(1_000_000_000 + rand.IntN(1_000_000_000)) // to know it by
+	here(t, f, "ssh", "-F", f.SSHConfig(), "blackphos", "setsid sleep "+seconds+" >/dev/null 2>&1 &")
+	if n := processesWith(t, seconds); n == 0 {
 		t.Fatal("the host's process is not seen")
 	}
 	if err := f.Down(); err != nil {
 		t.Fatal(err)
 	}
-	for _, mark := range []string{f.State(), "98765"} {
+	for _, mark := range []string{f.State(), seconds} {
 		if n := processesWith(t, mark); n > 0 {
 			t.Errorf("%d processes with %q are left", n, mark)
 		}

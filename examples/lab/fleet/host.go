@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 )
 
@@ -17,6 +18,12 @@ const Port = 2222
 
 // hostNames in the order of their addresses: the first is NET.2.
 var hostNames = [...]string{"cinnabar", "blackphos", "rosegold", "argentum", "stibnite"}
+
+// RandomNet is a net that most likely no other fleet of this machine has, for
+// one that comes and goes.
+func RandomNet() string {
+	return fmt.Sprintf("127.%d.%d", 128+rand.IntN(100), rand.IntN(256))
+}
 
 // Hosts lists the fleet's machines, running or not.
 func (f *Fleet) Hosts() []Host {
