@@ -20,7 +20,7 @@ type Event struct {
 	Status Status        // of what ended
 	Took   time.Duration // of what ended
 	Err    error         // why it failed, was held or was skipped; scrubbed
-	Text   string        // a log line, a line of output, a question, a check's detail
+	Text   string        // a log line, a line of output, a question, a check's detail; of RunStarted infra's version
 	Pos    syntax.Position
 	Start  *RunStart // RunStarted only
 	Result []byte    // StepEnded only: what the step returned, encoded
@@ -40,6 +40,7 @@ const (
 	OpEnded     EventKind = "op_ended"
 	Logged      EventKind = "logged" // the plan called log() or print()
 	StepEnded   EventKind = "step_ended"
+	Stopping    EventKind = "stopping" // the run was asked to stop: nothing new starts; for people, not kept
 	RunEnded    EventKind = "run_ended"
 )
 

@@ -118,6 +118,12 @@ func TestUserinfoIsNotShown(t *testing.T) {
 			t.Errorf("the error is %v", err)
 		}
 	}
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	_, _, err := run(t, strings.Replace(closed.URL, "://", "://hunter2@", 1), `http.get(url)`)
+	if err == nil || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error is %v", err)
+	}
 	if user := seen.Get("Authorization"); user == "" {
 		t.Error("the server got no Authorization")
 	}

@@ -165,8 +165,7 @@ path, drv = again.path, again.drv
 }
 
 func TestErrors(t *testing.T) {
-	root := project(t)
-	specs := nix.Specs(nil, "", root, "")
+	specs := nix.Specs(nil, "", project(t), "")
 	for _, tt := range []struct {
 		code string
 		want []string
@@ -176,6 +175,7 @@ func TestErrors(t *testing.T) {
 		{`nix.build(".#needs")`, []string{"the build of needs-1.0 failed in /nix/store/", "-fail-1.0.drv;"}, "-fail-1.0.drv"},
 		{`nix.build(".#nope")`, []string{"nix here failed with exit code 1:", "does not provide attribute"}, "nix flake show"},
 		{`nix.build(".#data")`, []string{"is not a derivation"}, ""},
+		{`nix.build("/nix/store/00000000000000000000000000000000-gone-1")`, []string{"the build of gone-1 here failed", "/nix/store/00000000000000000000000000000000-gone-1"}, ""},
 		{`nix.build("--help")`, []string{`nix.build: installable: "--help" is none`}, ""},
 		{`nix.eval("/nowhere#x")`, []string{"/nowhere"}, ""},
 		{`nix.closure("/nix/store/00000000000000000000000000000000-gone-1")`, []string{"-gone-1 is not in the store here"}, "nix.build"},
@@ -195,6 +195,21 @@ func TestErrors(t *testing.T) {
 		if hint := runtime.HintOf(err); !strings.Contains(hint, tt.hint) {
 			t.Errorf("%s: hint %q, want %q", tt.code, hint, tt.hint)
 		}
+	}
+}
+
+// TestNoLockFile: nix would write one for a flake with inputs, even when it only reads.
+func TestNoLockFile(t *testing.T) {
+	root, input := project(t), project(t)
+	text := `{ inputs.other.url = "path:` + input + `"; outputs = { self, other }: other.packages // { inherit (other) data; }; }`
+	if err := os.WriteFile(filepath.Join(root, "flake.nix"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := new(calltest.Door)
+	globals := d.Must(t, nix.Specs(nil, "", root, ""), `x = nix.eval(".#data.name")
+nix.build(".#x86_64-linux.default")`)
+	if got := globals["x"].String(); got != `"cinnabar"` {
+		t.Errorf("got %s", got)
 	}
 	if _, err := os.Stat(filepath.Join(root, "flake.lock")); err == nil {
 		t.Error("a lock file was written")

@@ -131,6 +131,8 @@ func (w *words) header(e runtime.Event) string {
 func (w *words) line(e runtime.Event) string {
 	who := instanceOf(e)
 	switch e.Kind {
+	case runtime.Stopping:
+		return w.change("stopping: nothing new starts, what runs may end; Ctrl-C again ends it at once") + "\n"
 	case runtime.Logged:
 		return w.under(who, printable(e.Text))
 	case runtime.StepRetried:

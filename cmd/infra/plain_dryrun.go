@@ -134,8 +134,7 @@ func (w *words) howPreviewEnded(who instance, e runtime.Event) string {
 }
 
 // waysOut is what the author of a plan can do where a preview must stop.
-const waysOut = "say reads = True if the command only observes, assume = \"...\" for what it will print,\n" +
-	"or decide in a later step"
+const waysOut = "a run goes on here; a command that only observes says reads = True, and is then run in a preview too"
 
 func (w *words) previewRow(e runtime.Event) previewRow {
 	op := e.Op.Op

@@ -91,7 +91,8 @@ type run struct {
 	stop context.Context // nothing new starts after it ends
 	do   runtime.Do      // the door: every policy round the one that acts
 
-	journal *journal.Journal // nil in a dry run, which writes nothing
+	start   *runtime.RunStart // what readers are told first
+	journal *journal.Journal  // nil in a dry run, which writes nothing
 
 	ops    atomic.Int64
 	show   sync.Mutex // readers see one event at a time
@@ -113,7 +114,7 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	if len(opts.Hosts) > 0 {
 		r.hosts = set(opts.Hosts)
 	}
-	release, err := e.enter(r)
+	release, err := e.enter(r, tasks)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -125,13 +126,15 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 
 // enter is the only place that knows a dry run from a run: it chooses the
 // door, takes the locks and opens the journal.
-func (e *Engine) enter(r *run) (release func(), err error) {
+func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
+	r.start = &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.opts.DryRun, Steps: tasks.steps}
 	if r.opts.DryRun {
 		r.do = r.chain(predict)
 		r.opts.Ask = func(context.Context, string) (bool, error) { return true, nil }
 		return func() {}, nil
 	}
 	r.do = r.chain(carryOut)
+	r.start.Checks = tasks.checks
 	unlock, err := lockHosts(e.root, r.id, r.touched())
 	if err != nil {
 		return nil, err
@@ -171,14 +174,13 @@ func (r *run) contexts(ctx context.Context) (context.Context, context.CancelFunc
 
 // all runs the steps and, if they went well, the checks.
 func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
-	start := &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.opts.DryRun, Steps: tasks.steps, Checks: tasks.checks}
-	if err := r.emit(runtime.Event{Kind: runtime.RunStarted, Start: start, Text: r.opts.Version}); err != nil {
+	if err := r.emit(runtime.Event{Kind: runtime.RunStarted, Start: r.start, Text: r.opts.Version}); err != nil {
 		return Outcome{}, err
 	}
 	r.schedule(ctx, tasks.groups)
 	status := r.status()
-	if status == runtime.OK && !r.opts.DryRun {
-		r.schedule(ctx, tasks.checkGroups())
+	if status == runtime.OK {
+		r.schedule(ctx, checkGroups(r.start.Checks))
 		status = r.status()
 	}
 	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}

@@ -34,6 +34,9 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 	case t.check != nil && !t.check.Required && end.Status == runtime.Failed:
 		end.Status = runtime.Warned
 	}
+	if end.Status == runtime.Failed && err != nil && runtime.HintOf(err) == "" {
+		err = runtime.WithHint(err, "mend it and run the plan again; infra log %s shows what was done and printed", r.id)
+	}
 	end.Err, end.Took = scrubbed(err), time.Since(started)
 	if err := r.emit(end); err != nil {
 		return starlark.None, runtime.Failed

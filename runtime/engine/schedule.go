@@ -74,6 +74,7 @@ func (r *run) schedule(ctx context.Context, groups []*group) {
 		case <-stop:
 			stop = nil
 			s.stopped = true
+			_ = s.run.emit(runtime.Event{Kind: runtime.Stopping}) // it is not journaled, so it cannot be lost
 		}
 	}
 }

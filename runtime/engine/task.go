@@ -79,8 +79,9 @@ func build(p *runtime.Plan, only, hosts []string) (*tasks, error) {
 	out := &tasks{}
 	for _, s := range p.Steps {
 		if selected[s] {
-			out.groups = append(out.groups, b.add(s, chosen))
-			out.steps = append(out.steps, s)
+			g := b.add(s, chosen)
+			out.groups = append(out.groups, g)
+			out.steps = append(out.steps, g.shown())
 		}
 	}
 	if len(only) == 0 {
@@ -167,10 +168,23 @@ func (b *builder) connect(g *group, t *task) {
 	}
 }
 
+// shown is the step with the hosts that were chosen, for readers of events.
+func (g *group) shown() *runtime.Step {
+	if len(g.tasks) == len(g.step.Each) || !g.step.FansOut() {
+		return g.step
+	}
+	s := *g.step
+	s.Each = make([]*runtime.Host, len(g.tasks))
+	for i, t := range g.tasks {
+		s.Each[i] = t.host
+	}
+	return &s
+}
+
 // checkGroups makes the tasks of the checks.
-func (ts *tasks) checkGroups() []*group {
+func checkGroups(checks []*runtime.Check) []*group {
 	var groups []*group
-	for _, c := range ts.checks {
+	for _, c := range checks {
 		g := &group{}
 		g.tasks = []*task{{group: g, check: c, host: c.Host}}
 		groups = append(groups, g)

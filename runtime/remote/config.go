@@ -173,8 +173,9 @@ func hops(jump string) []string {
 	}
 	all := strings.Split(jump, ",")
 	for i, hop := range all {
-		if hop = strings.TrimSpace(hop); !strings.Contains(hop, "://") {
-			hop = "ssh://" + hop // so that ssh reads a port behind a colon
+		hop = strings.TrimSpace(hop)
+		if strings.Contains(hop, ":") && !strings.Contains(hop, "://") {
+			hop = "ssh://" + hop // or ssh would take the port for a part of the name
 		}
 		all[i] = hop
 	}

@@ -158,6 +158,8 @@ func (d *dialing) unreachable(err error) error {
 	err = fmt.Errorf("cannot reach %s: %w", d.endpoint, err)
 	var dns *net.DNSError
 	switch {
+	case errors.Is(err, syscall.ECONNRESET):
+		return &hungUpError{d.endpoint, err}
 	case errors.As(err, &dns):
 		return runtime.WithHint(err, "is the name right? ssh -G %s shows what ssh makes of it", d.endpoint.Destination)
 	case errors.Is(err, syscall.ECONNREFUSED):

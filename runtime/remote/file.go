@@ -47,14 +47,11 @@ func (p *Pool) Put(ctx context.Context, h *runtime.Host, f File) error {
 	if err != nil {
 		return err
 	}
-	target := operand(f.Path)
 	content := f.Content.Reveal()
-	head := script("__p="+quote(target), "__d="+quote(operand(path.Dir(target))), "__o="+quote(f.Owner),
-		fmt.Sprintf("__m=%04o", unixMode(f.Mode)), fmt.Sprintf("__l=%d", len(content)))
 	said := &tail{limit: errorLimit}
 	status, err := c.run(ctx, job{
 		script: putScript, sudo: f.Sudo, grace: p.config.Grace, stderr: said,
-		input: io.MultiReader(strings.NewReader(head+"\n"), strings.NewReader(content)),
+		input: io.MultiReader(strings.NewReader(putHead(f, len(content))), strings.NewReader(content)),
 	})
 	if err == nil && status != 0 {
 		err = fmt.Errorf("exit status %d: %s", status, strings.TrimSpace(said.String()))
@@ -63,6 +60,13 @@ func (p *Pool) Put(ctx context.Context, h *runtime.Host, f File) error {
 		return fmt.Errorf("writing %s on %s: %w", f.Path, h.Name, err)
 	}
 	return nil
+}
+
+// putHead is what putScript reads before the content.
+func putHead(f File, size int) string {
+	target := operand(f.Path)
+	return script("__p="+quote(target), "__d="+quote(operand(path.Dir(target))), "__o="+quote(f.Owner),
+		fmt.Sprintf("__m=%04o", unixMode(f.Mode)), fmt.Sprintf("__l=%d", size)) + "\n"
 }
 
 func checkFile(f File) error {

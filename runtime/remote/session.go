@@ -88,10 +88,14 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	defer c.end(ch)
 	s := &session{conn: c, ch: ch, ended: make(chan ending, 1)}
 	go s.listen()
-	go io.Copy(s.ch, j.input) // its end is no end of the stream: that would end the command
+	sent := make(chan struct{})
+	go func() {
+		io.Copy(s.ch, j.input) // its end is no end of the stream: that would end the command
+		close(sent)
+	}()
 	gate := &gate{}
 	defer gate.shut()
-	stderr := &announced{next: gate.writer(j.stderr, &s.output)}
+	stderr := &announced{next: gate.writer(j.stderr, &s.output), answer: func() { s.answer(sent) }}
 	copied := make(chan struct{})
 	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
 	end, err := s.await(ctx, j.grace)
@@ -115,6 +119,17 @@ type session struct {
 type ending struct {
 	status int
 	err    error
+}
+
+// answer sends a newline, which scripts ignore behind their input. Its packet
+// acknowledges the announcement, without which Nagle's algorithm at the host
+// would hold back what follows for 40 ms.
+func (s *session) answer(sent <-chan struct{}) {
+	select {
+	case <-sent:
+		s.ch.Write([]byte("\n"))
+	default: // more than an acknowledgement is on its way
+	}
 }
 
 // listen waits for the exit status; the channel ends without one when the
@@ -251,6 +266,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 // announced is standard error until and after the line [started].
 type announced struct {
 	next   io.Writer
+	answer func() // called at the start
 	before []byte
 	done   bool
 }
@@ -269,6 +285,7 @@ func (a *announced) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	a.before, a.done = noise, true
+	a.answer()
 	if len(rest) > 0 {
 		if _, err := a.next.Write(rest); err != nil {
 			return 0, err
