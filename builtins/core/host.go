@@ -23,8 +23,8 @@ func hostSpec() call.Spec {
 		Level:   call.InFile,
 		Doc:     "A machine of the fleet. It knows what it is: host.kind is \"darwin\" for a Mac, else \"nixos\".",
 		Returns: "host", Fields: []call.Field{
-			{Name: "name", Type: "string"}, {Name: "system", Type: "string"}, {Name: "ssh", Type: "string"},
-			{Name: "kind", Type: "string", Doc: "\"nixos\" or \"darwin\""}, {Name: "tags", Type: "tuple of strings"},
+			{Name: "name", Type: "string", Doc: "how it is called"}, {Name: "system", Type: "string", Doc: "the nix system"}, {Name: "ssh", Type: "string", Doc: "what ssh reaches"},
+			{Name: "kind", Type: "string", Doc: "\"nixos\" or \"darwin\""}, {Name: "tags", Type: "tuple of strings", Doc: "words to choose hosts by"},
 		},
 		Example: `mac = host("blackphos", system = "aarch64-darwin", ssh = "root@blackphos", tags = ["mac"])`,
 	}, newHost)

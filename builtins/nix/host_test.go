@@ -2,6 +2,7 @@ package nix_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -183,6 +184,9 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 	if foreseen != want {
 		t.Errorf("foreseen %s\nwant %s", foreseen, want)
 	}
+	if acted := strings.Contains(run.Log.String(), "activating"); run.Results[1].Changed != (from != to) || acted != (from != to) {
+		t.Errorf("%s -> %s: changed = %v, log %q", from, to, run.Results[1].Changed, run.Log.String())
+	}
 	if names := run.Ops[0].Name + " " + run.Ops[1].Name; names != "nix.copy nix.switch" {
 		t.Errorf("the operations are %s", names)
 	}
@@ -237,15 +241,24 @@ p1, p2 = one.path, new.path`)
 	}
 }
 
-// TestSwitchPreviewRefuses: a preview refuses what a run would refuse, and says where it cannot know.
+// TestSwitchPreview: a preview refuses what a run would refuse, and says where it cannot know.
 func TestSwitchPreview(t *testing.T) {
 	tg := newTarget(t, "x86_64-linux")
-	tg.door(false).Must(t, tg.specs, `nix.switch(h, nix.build(".#one"))
-nix.build(".#plain")`)
-	_, err := tg.door(true).Run(t, tg.specs, `nix.switch(h, nix.build(".#plain"))`)
-	if err == nil || !strings.Contains(err.Error(), "is not a NixOS system") {
-		t.Errorf("got %v", err)
+	globals := tg.door(false).Must(t, tg.specs, `nix.switch(h, nix.build(".#one"))
+p = nix.build(".#plain").path`)
+	plain := text(t, globals, "p")
+	refused := func(where string) {
+		_, err := tg.door(true).Run(t, tg.specs, `nix.switch(h, "`+plain+`")`)
+		if err == nil || !strings.Contains(err.Error(), "is not a NixOS system") {
+			t.Errorf("with the path %s: %v", where, err)
+		}
 	}
+	refused("here only")
+	tg.door(false).Must(t, tg.specs, `nix.copy("`+plain+`", to = h)`)
+	if out, err := exec.CommandContext(t.Context(), "nix-store", "--delete", plain).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	refused("on the host only")
 	dry := tg.door(true)
 	dry.Must(t, tg.specs, `nix.switch(h, nix.build(".#two"))`)
 	if p := dry.Predictions[2]; p.Verdict != runtime.WillChange || p.Detail != "closure not built yet" {

@@ -35,11 +35,10 @@ func keyCommand(ctx context.Context, line, recipient string, log io.Writer) ([]b
 	cmd.Env = append(os.Environ(), sopsage.SopsAgeRecipientEnv+"="+recipient)
 	cmd.Stdout, cmd.Stderr = out, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = time.Second // for children that hold the output
 	err = cmd.Run()
 	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left running; mostly nothing
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children end with it
 	}
 	switch {
 	case ctx.Err() != nil:

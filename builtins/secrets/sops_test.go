@@ -69,6 +69,9 @@ func TestFormats(t *testing.T) {
 				}
 			}
 			if c.values == nil {
+				if got := names(f.doc.root); len(got) > 0 {
+					t.Errorf("a binary file has the keys %q", got)
+				}
 				_, _, err := f.Get(starlark.String("data"))
 				checkError(t, err, "is a binary file", ".content")
 			}
@@ -160,7 +163,7 @@ func TestConcurrentSteps(t *testing.T) {
 	}
 }
 
-// A file that changed on disk is read anew.
+// A file is decrypted once, and anew when it changed on disk.
 func TestChangedFile(t *testing.T) {
 	id := withKey(t)
 	root := t.TempDir()
@@ -169,6 +172,9 @@ func TestChangedFile(t *testing.T) {
 	read := func() string {
 		doc, err := r.open(t.Context(), "a.yaml", io.Discard)
 		must(t, err)
+		if again, err := r.open(t.Context(), "a.yaml", io.Discard); again != doc {
+			t.Errorf("one content was decrypted twice: %v", err)
+		}
 		return get(t, &sopsFile{"a.yaml", doc}, "v")
 	}
 	write(t, filepath.Join(root, "a.yaml"), s.bytes(t))

@@ -12,6 +12,7 @@ func TestTemplate(t *testing.T) {
 	for _, c := range []struct{ args, want, name, err, hint string }{
 		{args: `"user={u}", values = {"u": a}`, want: "user=value-of-a", name: "env[A]"},
 		{args: `"{u}{u} {v}", values = {"v": b, "u": a}`, want: "value-of-avalue-of-a value-of-b", name: "env[A] + env[B]"},
+		{args: `"{u}{v}", values = {"u": a, "v": a}`, want: "value-of-avalue-of-a", name: "env[A]"},
 		{args: `"{p}:{u}", values = {"p": "plain", "u": a}`, want: "plain:value-of-a", name: "env[A]"},
 		{args: `"{{\"k\": \"{u}\"}}", values = {"u": a}`, want: `{"k": "value-of-a"}`, name: "env[A]"},
 		{args: `"{{{u}}}", values = {"u": a}`, want: "{value-of-a}", name: "env[A]"},

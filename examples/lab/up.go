@@ -75,6 +75,6 @@ func shellCommand(o *fleet.Options) *cobra.Command {
 			return passThrough(cmd, exec.Command("ssh", append([]string{"-F", f.SSHConfig()}, args...)...))
 		},
 	}
-	
+	cmd.Flags().SetInterspersed(false)
 	return cmd
 }

@@ -16,18 +16,15 @@ func toHosts(v starlark.Value) (any, error) {
 	if h, ok := v.(*runtime.Host); ok {
 		return Hosts{h}, nil
 	}
-	hosts, err := collect(v, "hosts", func(e starlark.Value) (*runtime.Host, error) {
-		h, ok := e.(*runtime.Host)
-		if !ok {
-			return nil, want("a host", e)
-		}
-		return h, nil
-	})
-	return Hosts(hosts), err
+	hosts, err := toList[*runtime.Host]("host")(v)
+	if err != nil {
+		return nil, err
+	}
+	return Hosts(hosts.([]*runtime.Host)), nil
 }
 
 func toStorePaths(v starlark.Value) (any, error) {
-	if _, ok := v.(starlark.Iterable); !ok {
+	if _, several := v.(starlark.Iterable); !several {
 		p, err := toStorePath(v)
 		if err != nil {
 			return nil, err
