@@ -100,10 +100,20 @@ func variable(name string, show bool, load func(value string) ([]identity, error
 	if v == "" {
 		return place{name: name, note: "empty"}
 	}
+	if name != sopsage.SopsAgeKeyEnv && holdsKey(v) {
+		return place{name: name, note: "is a key itself, where a file's name or a command is wanted"}
+	}
 	if show {
 		name += "=" + v
 	}
 	return found(name, func() ([]identity, error) { return load(v) })
+}
+
+// holdsKey tells a private key that was put into the wrong variable, which
+// must not be shown as a file's name.
+func holdsKey(v string) bool {
+	v = strings.TrimSpace(v)
+	return strings.HasPrefix(v, "AGE-SECRET-KEY-") || strings.HasPrefix(v, "-----BEGIN")
 }
 
 func found(name string, load func() ([]identity, error)) place {

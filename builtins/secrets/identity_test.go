@@ -311,6 +311,20 @@ func TestNoIdentity(t *testing.T) {
 	checkQuiet(t, err, other.String(), slip[:40], "PRIVATE KEY-----")
 }
 
+// A key in the wrong variable is not shown.
+func TestMisplacedKey(t *testing.T) {
+	lonely(t)
+	key := newKey(t).String()
+	t.Setenv("SOPS_AGE_KEY_FILE", key)
+	t.Setenv("SOPS_AGE_KEY_CMD", key)
+	root := t.TempDir()
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", newKey(t).Recipient().String()).bytes(t))
+	_, err := open(t, root, "a.yaml")
+	checkError(t, err, "SOPS_AGE_KEY_FILE: is a key itself", "")
+	checkError(t, err, "SOPS_AGE_KEY_CMD: is a key itself", "")
+	checkQuiet(t, err, key)
+}
+
 // A key that is added while infra watches is found at the next try.
 func TestKeyAddedLater(t *testing.T) {
 	home := lonely(t)

@@ -31,7 +31,7 @@ echo ` + started + ` >&2;
 umask 077;
 __t=$(mktemp "$__d/.infra.XXXXXX") || exit 1;
 trap "rm -f \"\$__t\"" EXIT;
-trap "exit 1" HUP INT TERM;
+trap "exit 1" HUP INT TERM PIPE;
 head -c $__l >"$__t" || exit 1;
 [ $(wc -c <"$__t") -eq $__l ] || { echo "the content did not arrive whole" >&2; exit 1; };
 if [ -n "$__o" ]; then chown "$__o" "$__t" || exit 1; fi;
