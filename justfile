@@ -25,7 +25,13 @@ golden:
 
 # a minute of each fuzz test
 fuzz:
-    go run ./examples/lab fuzz
+    #!/bin/sh
+    set -eu
+    for file in $(git grep -l '^func Fuzz' -- '*_test.go'); do
+        for name in $(grep -oE '^func Fuzz[A-Za-z]+' "$file" | cut -c6-); do
+            go test "./$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime 1m
+        done
+    done
 
 build:
     go build -trimpath -ldflags "-s -w" -o bin/infra ./cmd/infra

@@ -22,8 +22,8 @@ var readSpec = call.Spec{
 	Effect:  runtime.Read,
 	Doc:     "Reads a file, up to 8 MiB.",
 	Returns: "string",
-	Example: `fs.write("motd.txt", "hello\n")
-log(fs.read("motd.txt"))
+	Example: `if fs.exists("motd.txt"):
+    log(fs.read("motd.txt"))
 `,
 }
 

@@ -31,9 +31,9 @@ var getSpec = call.Spec{
 		{Name: "body", Type: "string", Doc: "up to 8 MiB; json.decode(r.body) reads JSON"},
 		{Name: "headers", Type: "dict of strings", Doc: "by name in lower case"},
 	},
-	Example: `answer = http.get("http://127.0.0.1:9/health", timeout = "2s", check = False)
-if answer.status == 200:
-    log(answer.headers["content-type"])
+	Example: `answer = attempt(lambda: http.get("http://127.0.0.1:9/health", timeout = "2s"))
+if answer.ok:
+    log(answer.value.headers["content-type"])
 `,
 }
 

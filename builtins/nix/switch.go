@@ -31,7 +31,7 @@ var switchSpec = call.Spec{
 	},
 	Example: `system = nix.build(".#darwinConfigurations.blackphos.system")
 done = nix.switch(mac, system)
-log("generation %d" % done.generation)
+log("%s instead of %s" % (done.current, done.previous))
 `,
 }
 

@@ -22,8 +22,8 @@ var getSpec = call.Spec{
 	Doc:     "Reads a file of a host, up to 8 MiB. With secret = True the plan can carry the content but not look at it.",
 	Returns: "string, or secret",
 	Example: `release = ssh.get(vps, "/etc/os-release")
-key = ssh.get(vps, "/etc/ssh/ssh_host_ed25519_key", sudo = True, secret = True)
-ssh.put(mac, "/tmp/host_key", content = key, mode = "0600")
+hashes = ssh.get(vps, "/etc/shadow", sudo = True, secret = True)
+log(release)
 `,
 }
 

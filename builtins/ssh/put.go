@@ -27,7 +27,7 @@ var putSpec = call.Spec{
 	Name:   "ssh.put",
 	Effect: runtime.Change,
 	Doc: "Puts a file on a host: the given content, or a local file. Content, mode and owner are compared first, " +
-		"and nothing is sent when they are right already.",
+		"and nothing is sent when they are right already. Folders that the file lacks are made.",
 	Returns: "put_result",
 	Fields: []call.Field{
 		{Name: "changed", Type: "bool", Doc: "whether the file was written"},

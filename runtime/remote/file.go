@@ -28,7 +28,7 @@ const putScript = `
 IFS= read -r __c && eval "$__c" || exit 125;
 echo ` + started + ` >&2;
 [ -d "$__p" ] && { echo "is a directory" >&2; exit 1; };
-umask 077;
+umask $__u; mkdir -p "$__d" || exit 1; umask 077;
 __t=$(mktemp "$__d/.infra.XXXXXX") || exit 1;
 trap "rm -f \"\$__t\"" EXIT;
 trap "exit 1" HUP INT TERM PIPE;
@@ -37,8 +37,17 @@ head -c $__l >"$__t" || exit 1;
 if [ -n "$__o" ]; then chown "$__o" "$__t" || exit 1; fi;
 chmod $__m "$__t" && mv -f "$__t" "$__p"`
 
+// folderMask is the umask for the folders that a file still lacks: where only
+// the owner may read the file, only the owner may enter them.
+func folderMask(mode fs.FileMode) string {
+	if mode.Perm()&0o077 == 0 {
+		return "077"
+	}
+	return "022"
+}
+
 // Put makes a file, atomically: whoever reads it sees the old content or all of
-// the new. A symbolic link in its place is replaced, not followed.
+// the new. Folders that it lacks are made. A symbolic link in its place is replaced, not followed.
 func (p *Pool) Put(ctx context.Context, h *runtime.Host, f File) error {
 	if err := checkFile(f); err != nil {
 		return err
@@ -66,7 +75,7 @@ func (p *Pool) Put(ctx context.Context, h *runtime.Host, f File) error {
 func putHead(f File, size int) string {
 	target := operand(f.Path)
 	return script("__p="+quote(target), "__d="+quote(operand(path.Dir(target))), "__o="+quote(f.Owner),
-		fmt.Sprintf("__m=%04o", unixMode(f.Mode)), fmt.Sprintf("__l=%d", size)) + "\n"
+		"__u="+folderMask(f.Mode), fmt.Sprintf("__m=%04o", unixMode(f.Mode)), fmt.Sprintf("__l=%d", size)) + "\n"
 }
 
 func checkFile(f File) error {

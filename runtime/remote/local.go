@@ -26,7 +26,7 @@ const outputDelay = 2 * time.Second
 // Run runs cmd on this machine, without a shell and in a process group of its
 // own. What is left of the group when the command ends is killed. When ctx
 // ends the group gets TERM, after 10 seconds KILL, and Run returns ctx's
-// cause. On Linux the command gets TERM when infra dies.
+// cause. When infra dies, however it does, the group gets TERM too.
 func Run(ctx context.Context, cmd Command) (Exit, error) { return runLocal(ctx, cmd, defaultGrace) }
 
 func runLocal(ctx context.Context, cmd Command, grace time.Duration) (Exit, error) {
@@ -51,6 +51,7 @@ func runLocal(ctx context.Context, cmd Command, grace time.Duration) (Exit, erro
 	if pid == 0 {
 		return Exit{}, startError(cmd, <-ended)
 	}
+	defer watched(pid)()
 	return await(ctx, cmd, child, pid, ended, grace)
 }
 
