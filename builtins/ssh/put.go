@@ -26,7 +26,7 @@ const sourceLimit = 64 << 20
 var putSpec = call.Spec{
 	Name:   "ssh.put",
 	Effect: runtime.Change,
-	Doc: "Puts a file on a host: the given content, or a local file. Content, mode and owner are compared first, " +
+	Doc: "Puts a file on a host, and makes the folders it lies in: the given content, or a local file. Content, mode and owner are compared first, " +
 		"and nothing is sent when they are right already. Folders that the file lacks are made.",
 	Returns: "put_result",
 	Fields: []call.Field{

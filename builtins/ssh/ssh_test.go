@@ -109,7 +109,7 @@ func TestErrors(t *testing.T) {
 		{`ssh.put(mac, dir + "/f", "", mode = "u+x")`, `mode: "u+x" is no file mode`, ""},
 		{`ssh.put(mac, dir + "/f", source = "gone")`, "no such file", ""},
 		{`ssh.put(mac, dir + "/dir", "")`, "is there and is no file", ""},
-		{`ssh.put(mac, dir + "/nowhere/f", "")`, "nowhere", ""},
+		{`ssh.put(mac, dir + "/dir/file/f", "")`, "writing", ""},
 	} {
 		_, err := b.door(false).Run(t, ssh.Specs(b.pool, b.root), tt.code)
 		if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(tt.want)) {
