@@ -32,13 +32,15 @@ type scrubber struct {
 	replacer *strings.Replacer // nil: to be made again
 }
 
-func (s *scrubber) learn(name, value string) {
+// learn makes the scrubber know a value, and each of its lines if a tool may
+// show them alone.
+func (s *scrubber) learn(name, value string, lines bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known == nil {
 		s.known = map[string]string{}
 	}
-	for _, form := range forms(value) {
+	for _, form := range forms(value, lines) {
 		if _, ok := s.known[form]; !ok {
 			s.known[form] = placeholder(name)
 			s.longest = max(s.longest, len(form))
@@ -80,18 +82,22 @@ func (s *scrubber) compile() *strings.Replacer {
 	return s.replacer
 }
 
+// common are words that hide nothing as values and would, as patterns, hide
+// half of every output.
+var common = []string{"true", "false", "null", "none", "root", "admin", "localhost"}
+
 // forms lists how a value may show: itself, each of its lines, and both in the
 // encodings that tools print. Base64 is learned at its three alignments, so
 // that it is found inside a longer encoded text.
-func forms(value string) []string {
+func forms(value string, lines bool) []string {
 	parts := []string{value}
-	if strings.ContainsAny(value, "\r\n") {
+	if lines && strings.ContainsAny(value, "\r\n") {
 		parts = append(parts, strings.FieldsFunc(value, func(r rune) bool { return r == '\n' || r == '\r' })...)
 	}
 	var out []string
 	for _, p := range parts {
 		p = strings.TrimSpace(p)
-		if len(p) < shortest {
+		if len(p) < shortest || slices.Contains(common, strings.ToLower(p)) {
 			continue
 		}
 		quoted, _ := json.Marshal(p)
@@ -103,8 +109,28 @@ func forms(value string) []string {
 		for shift := range 3 {
 			out = append(out, base64Core(base64.StdEncoding, p, shift), base64Core(base64.URLEncoding, p, shift))
 		}
+		for _, width := range wrapWidths {
+			out = append(out, wrapped(base64Core(base64.StdEncoding, p, 0), width)...)
+		}
 	}
 	return slices.DeleteFunc(out, func(f string) bool { return len(f) < shortest })
+}
+
+// wrapWidths are the line lengths of base64(1) and of PEM.
+var wrapWidths = []int{76, 64}
+
+// wrapped is text as a tool prints it that breaks lines at width.
+func wrapped(text string, width int) []string {
+	if len(text) <= width {
+		return nil
+	}
+	return slices.Collect(func(yield func(string) bool) {
+		for line := range slices.Chunk([]byte(text), width) {
+			if !yield(string(line)) {
+				return
+			}
+		}
+	})
 }
 
 // base64Core is the part of p's encoding that does not depend on what stands

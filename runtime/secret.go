@@ -28,7 +28,15 @@ const secretMark = "‹secret "
 // that nothing that leaves the process can show it. The name is where it came
 // from ("secrets/cinnabar.yaml[hcloud.token]") and is not secret.
 func NewSecret(name, value string) *Secret {
-	scrub.learn(name, value)
+	scrub.learn(name, value, true)
+	return &Secret{name, value}
+}
+
+// DerivedSecret makes a secret of text and secrets that exist already. The
+// scrubber learns it as a whole only: its lines are plain text, or hold what
+// is known.
+func DerivedSecret(name, value string) *Secret {
+	scrub.learn(name, value, false)
 	return &Secret{name, value}
 }
 
@@ -127,7 +135,7 @@ func joinText(a, b Text) Text {
 	case b.name() != "" && b.name() != name:
 		name += " + " + b.name()
 	}
-	return Text{secret: NewSecret(name, a.Reveal()+b.Reveal())}
+	return Text{secret: DerivedSecret(name, a.Reveal()+b.Reveal())}
 }
 
 func (t Text) name() string {

@@ -98,10 +98,38 @@ func TestScrubFindsEveryForm(t *testing.T) {
 	}
 }
 
+func TestScrubFindsWrappedBase64(t *testing.T) {
+	var key strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&key, "%d-key-material;", i*7919)
+	}
+	NewSecret("wrapped", key.String())
+	encoded := base64.StdEncoding.EncodeToString([]byte(key.String() + "\n"))
+	for _, width := range []int{64, 76} {
+		for i := 0; i < len(encoded)-width; i += width {
+			if got := Scrub(encoded[i : i+width]); !strings.HasPrefix(got, "‹secret wrapped›") {
+				t.Fatalf("line %d of width %d shows as %q", i/width, width, got)
+			}
+		}
+	}
+}
+
 func TestScrubTakesTheLongestSecret(t *testing.T) {
 	NewSecret("short", "abcd1234")
 	NewSecret("long", "abcd1234-efgh")
 	if got := Scrub("abcd1234-efgh abcd1234"); got != "‹secret long› ‹secret short›" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestScrubLeavesPlainTextAlone(t *testing.T) {
+	NewSecret("flag", "True")
+	token := NewSecret("token", "tok-5a5a5a5a")
+	DerivedSecret("config", "[Interface]\nPrivateKey = "+token.Reveal()+"\n")
+	if got := Scrub("true [Interface]\nPrivateKey = tok-5a5a5a5a"); got != "true ‹secret config›" {
+		t.Errorf("got %q", got)
+	}
+	if got := Scrub("[Interface] of tok-5a5a5a5a is True"); got != "[Interface] of ‹secret token› is True" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -150,7 +178,7 @@ func FuzzScrub(f *testing.F) {
 			return
 		}
 		var s scrubber
-		s.learn("x", value)
+		s.learn("x", value, true)
 		if got := s.replace(before + value + after); strings.Contains(got, value) && !strings.Contains(before+placeholder("x")+after, value) {
 			t.Errorf("%q is left in %q", value, got)
 		}

@@ -28,7 +28,7 @@ func template(_ *call.Call, a templateArgs) (starlark.Value, error) {
 				"the text uses %s", listed(used, "no name"))
 		}
 	}
-	return runtime.NewSecret(templateName(used, a.Values), text), nil
+	return runtime.DerivedSecret(templateName(used, a.Values), text), nil
 }
 
 // fill returns the text with its fields replaced, and the names it used in

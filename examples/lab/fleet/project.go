@@ -32,7 +32,7 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 		"docs/patterns.md": "# Patterns\n\nEvery file is a flake-parts module.\n",
 	}
 	for _, h := range f.Hosts() {
-		text, err := encrypt(plainSecrets(), recipient)
+		text, err := encrypt(plainSecrets(h.Name), recipient)
 		if err != nil {
 			return fmt.Errorf("encrypt the secrets of %s: %w", h.Name, err)
 		}

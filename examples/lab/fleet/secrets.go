@@ -27,9 +27,13 @@ func (f *Fleet) writeAgeKey() (string, error) {
 }
 
 // plainSecrets are a host's secrets, made anew for every lab.
-func plainSecrets() string {
-	return fmt.Sprintf("zerotier:\n    identity: %s:0:%s:%s\nuser:\n    password: %s\n",
+func plainSecrets(host string) string {
+	text := fmt.Sprintf("zerotier:\n    identity: %s:0:%s:%s\nuser:\n    password: %s\n",
 		random(5), random(64), random(64), random(16))
+	if host == "cinnabar" {
+		text += fmt.Sprintf("hcloud:\n    token: %s\ndb:\n    password: %s\n", random(32), random(16))
+	}
+	return text
 }
 
 // random is n random bytes in hexadecimal.
