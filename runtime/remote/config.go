@@ -92,21 +92,43 @@ func lookUp(ctx context.Context, config Config, destination string) (*Endpoint, 
 	if _, err := exec.LookPath("ssh"); err != nil {
 		return lookUpWithoutSSH(config, destination)
 	}
-	argv := []string{"ssh", "-G"}
-	if config.SSHConfig != "" {
-		argv = append(argv, "-F", config.SSHConfig)
+	argv, err := lookUpArgv(config, destination)
+	if err != nil {
+		return nil, err
 	}
 	var out, problem bytes.Buffer
-	exit, err := Run(ctx, Command{Argv: append(argv, "--", destination), Stdout: &out, Stderr: &problem})
+	exit, err := Run(ctx, Command{Argv: argv, Stdout: &out, Stderr: &problem})
 	if err != nil {
 		return nil, fmt.Errorf("asking ssh for the configuration of %s: %w", destination, err)
 	}
 	if exit.Code != 0 {
 		return nil, runtime.WithHint(
 			fmt.Errorf("ssh cannot read its configuration for %s: %s", destination, oneLine(problem.String())),
-			"try: %s", strings.Join(append(argv, "--", destination), " "))
+			"try: %s", strings.Join(argv, " "))
 	}
 	return parseEndpoint(destination, out.String(), config)
+}
+
+// lookUpArgv takes an ssh:// destination apart: not every ssh reads one that
+// holds an IPv6 address.
+func lookUpArgv(config Config, destination string) ([]string, error) {
+	argv := []string{"ssh", "-G"}
+	if config.SSHConfig != "" {
+		argv = append(argv, "-F", config.SSHConfig)
+	}
+	if !strings.HasPrefix(destination, "ssh://") {
+		return append(argv, "--", destination), nil
+	}
+	name, options, err := splitDestination(destination)
+	if err != nil {
+		return nil, err
+	}
+	for flag, keyword := range map[string]string{"-l": "user", "-p": "port"} {
+		if values := options[keyword]; len(values) > 0 {
+			argv = append(argv, flag, values[0])
+		}
+	}
+	return append(argv, "--", name), nil
 }
 
 // parseEndpoint reads the output of ssh -G: a keyword and a value a line.
@@ -123,7 +145,7 @@ func parseEndpoint(destination, output string, config Config) (*Endpoint, error)
 // newEndpoint makes sense of options by their lower-case keyword.
 func newEndpoint(destination string, options map[string][]string, config Config) (*Endpoint, error) {
 	one := func(keyword string) string {
-		if v := options[keyword]; len(v) > 0 && v[0] != "none" {
+		if v := options[keyword]; len(v) > 0 {
 			return v[0]
 		}
 		return ""
@@ -135,9 +157,11 @@ func newEndpoint(destination string, options map[string][]string, config Config)
 	}
 	e.Port = port
 	e.IdentitiesOnly = one("identitiesonly") == "yes"
-	e.ProxyJump = hops(one("proxyjump"))
-	if len(e.ProxyJump) == 0 {
-		e.ProxyCommand = one("proxycommand")
+	if jump := one("proxyjump"); jump != "none" {
+		e.ProxyJump = hops(jump)
+	}
+	if command := one("proxycommand"); command != "none" && len(e.ProxyJump) == 0 {
+		e.ProxyCommand = command
 	}
 	e.ConnectTimeout = config.ConnectTimeout
 	if seconds, err := strconv.Atoi(one("connecttimeout")); err == nil && seconds > 0 {

@@ -85,8 +85,9 @@ var (
 	includeLine = regexp.MustCompile(`(?im)^[ \t]*include[ \t=]+(.*)$`)
 
 	// readable is the Match that the library reads as ssh does. Other criteria
-	// it refuses without a reason or, worse, takes for fulfilled.
-	readable = regexp.MustCompile(`(?i)^[ \t]*match[ \t=]+(all|host[ \t=]+[^ \t"!]+)[ \t]*$`)
+	// it refuses without a reason, takes for fulfilled or, as with host, holds
+	// against the name before HostName has changed it.
+	readable = regexp.MustCompile(`(?i)^[ \t]*match[ \t=]+all[ \t]*$`)
 )
 
 // readConfigFile adds to options what they do not have yet.

@@ -39,7 +39,7 @@ Host via
 Host none
   ProxyCommand none
   IdentityFile none
-Match host web exec "true"
+Match originalhost web exec "true"
   IdentityFile /keys/matched
 `), 0o600))
 	t.Setenv("SSH_AUTH_SOCK", "/agent")
@@ -76,7 +76,7 @@ func TestEndpointIsRefused(t *testing.T) {
 	p := NewPool(Config{SSHConfig: config})
 	defer p.Close()
 	for destination, words := range map[string]string{
-		"bad": "ssh cannot read its configuration for bad|Nonsense", "two words": "is no ssh destination", "-oProxyCommand=x": "is no ssh destination",
+		"bad": "ssh cannot read its configuration for bad|nonsense", "two words": "is no ssh destination", "-oProxyCommand=x": "is no ssh destination",
 	} {
 		_, err := p.Endpoint(t.Context(), &runtime.Host{Name: destination})
 		complains(t, err, words, "")
@@ -123,7 +123,7 @@ Host web
   IdentityFile /keys/%r
   ProxyJump hop
   UserKnownHostsFile /known
-Match host web
+Match all
   ConnectTimeout 7
 Host *
   Port 99
@@ -147,7 +147,7 @@ Host *
 	if err != nil || got.User != me.Username || got.Port != 99 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	for _, line := range []string{`Match exec "false"`, "Match user x", "Match host a exec true", "match originalhost a", "Match host=a user x", "Match !host a"} {
+	for _, line := range []string{`Match exec "false"`, "Match user x", "Match host a exec true", "match originalhost a", "Match host=a user x", "Match host a", "Match !host a"} {
 		nested := write("nested", line+"\n User evil\n")
 		for _, file := range []string{nested, write("outer", "Include "+nested+"\n")} {
 			_, err := lookUpWithoutSSH(Config{SSHConfig: file}, "web")

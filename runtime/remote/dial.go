@@ -71,6 +71,9 @@ func (h *hungUpError) Error() string {
 
 func (h *hungUpError) Unwrap() error { return h.err }
 
+// Is makes it ErrUnreachable: a server with too many logins says nothing else.
+func (h *hungUpError) Is(target error) bool { return target == ErrUnreachable }
+
 func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Client, error) {
 	leave, err := p.enter(ctx, e, jump)
 	if err != nil {
@@ -88,7 +91,7 @@ func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Clien
 		return nil, err
 	}
 	if errors.Is(context.Cause(ctx), errConnectTimeout) {
-		return nil, d.timedOut()
+		return nil, unreachable{d.timedOut()}
 	}
 	return nil, context.Cause(ctx)
 }
@@ -107,7 +110,7 @@ func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, error) {
 	}
 	stream, err := transport(ctx, e, jump)
 	if err != nil {
-		return nil, d.unreachable(err)
+		return nil, unreachable{d.unreachable(err)}
 	}
 	d.stage.Store(stageGreeting)
 	stop := context.AfterFunc(ctx, func() { stream.Close() })

@@ -81,6 +81,7 @@ func TestFileThatIsNot(t *testing.T) {
 	ctx := within(t, 20*time.Second)
 	dir := t.TempDir()
 	must(t, os.Symlink("nowhere", filepath.Join(dir, "dangling")))
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
 	for _, path := range []string{filepath.Join(dir, "no"), filepath.Join(dir, "no", "such"), filepath.Join(dir, "dangling")} {
 		info, err := p.Stat(ctx, target, path, false)
 		if err != nil || info != (Info{}) {
@@ -97,10 +98,25 @@ func TestFileThatIsNot(t *testing.T) {
 	_, _, err = p.Get(ctx, target, dir, false, 0)
 	complains(t, err, "not a regular file", "")
 	complains(t, p.Put(ctx, target, File{Path: dir, Mode: 0o600}), "writing "+dir+" on target|is a directory", "")
-	complains(t, p.Put(ctx, target, File{Path: filepath.Join(dir, "no", "such"), Mode: 0o600}), "No such file", "")
+	complains(t, p.Put(ctx, target, File{Path: filepath.Join(dir, "file", "below"), Mode: 0o600}), "writing |/file/below|file", "")
 	complains(t, p.Put(ctx, target, File{Path: filepath.Join(dir, "x"), Mode: 0o600, Owner: "no-such-user"}), "no-such-user", "")
-	if left, _ := os.ReadDir(dir); len(left) != 1 {
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// The folders that a file lacks are as closed as the file.
+func TestPutMakesFolders(t *testing.T) {
+	p := newServer(t).pool(t)
+	dir := t.TempDir()
+	for mode, want := range map[fs.FileMode]fs.FileMode{0o600: 0o700, 0o640: 0o755, 0o644: 0o755} {
+		parent := filepath.Join(dir, mode.String())
+		must(t, p.Put(within(t, 10*time.Second), target, File{Path: filepath.Join(parent, "a", "b"), Mode: mode}))
+		for _, folder := range []string{parent, filepath.Join(parent, "a")} {
+			if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != want {
+				t.Errorf("for a file of mode %v: %v, %v", mode, info, err)
+			}
+		}
 	}
 }
 

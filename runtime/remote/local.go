@@ -78,6 +78,9 @@ func startError(cmd Command, err error) error {
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("%s is not installed (not on PATH): %w", cmd.Argv[0], exec.ErrNotFound)
 	}
+	if cmd.Dir != "" {
+		return fmt.Errorf("starting %s in %s: %w", cmd.Argv[0], cmd.Dir, err)
+	}
 	return fmt.Errorf("starting %s: %w", cmd.Argv[0], err)
 }
 

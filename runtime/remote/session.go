@@ -64,12 +64,12 @@ func (c *conn) run(ctx context.Context, j job) (int, error) {
 func (c *conn) notStarted(j job, r report) error {
 	err := fmt.Errorf("%s did not start the command (exit status %d): %s", c.endpoint, r.status, r.noise)
 	switch {
+	case r.status == exitNotFound:
+		return fmt.Errorf("%w: %w", err, exec.ErrNotFound)
 	case j.sudo && strings.Contains(r.noise, "sudo:"):
 		return runtime.WithHint(
 			fmt.Errorf("%s may not use sudo without a password on %s: %s", c.endpoint.User, c.endpoint.Address(), r.noise),
 			"give %s NOPASSWD in the sudoers of the host, or reach it as root", c.endpoint.User)
-	case r.status == exitNotFound:
-		return fmt.Errorf("%w: %w", err, exec.ErrNotFound)
 	case r.noise == "":
 		return runtime.WithHint(err, "does the login shell of %s run commands? ssh %s true", c.endpoint.User, c.endpoint.Destination)
 	}
@@ -86,11 +86,11 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 		return report{}, err
 	}
 	defer c.end(ch)
-	s := &session{conn: c, ch: ch, ended: make(chan ending, 1)}
+	s := &session{conn: c, ch: ch, input: input{ch: ch}, ended: make(chan ending, 1)}
 	go s.listen()
 	sent := make(chan struct{})
 	go func() {
-		io.Copy(s.ch, j.input) // its end is no end of the stream: that would end the command
+		io.Copy(&s.input, j.input) // its end is no end of the stream: that would end the command
 		close(sent)
 	}()
 	gate := &gate{}
@@ -107,10 +107,35 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	return report{end.status, stderr.done, stderr.noise()}, nil
 }
 
+// An input is the standard input of a script. A channel's own Write and
+// CloseWrite may not be called at once.
+type input struct {
+	mu     sync.Mutex
+	ch     *channel
+	closed bool
+}
+
+func (i *input) Write(p []byte) (int, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return 0, io.ErrClosedPipe
+	}
+	return i.ch.Write(p)
+}
+
+func (i *input) close() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	i.ch.CloseWrite()
+}
+
 // A session is one channel on which a script runs.
 type session struct {
 	conn   *conn
 	ch     *channel
+	input  input
 	ended  chan ending // gets one ending
 	output atomic.Int64
 }
@@ -127,7 +152,7 @@ type ending struct {
 func (s *session) answer(sent <-chan struct{}) {
 	select {
 	case <-sent:
-		s.ch.Write([]byte("\n"))
+		s.input.Write([]byte("\n"))
 	default: // more than an acknowledgement is on its way
 	}
 }
@@ -195,7 +220,7 @@ func (s *session) await(ctx context.Context, grace time.Duration) (ending, error
 		return e, e.err
 	case <-ctx.Done():
 	}
-	go s.ch.CloseWrite() // blocks while the network does
+	go s.input.close() // blocks while the network does
 	late := time.NewTimer(grace + afterGrace)
 	defer late.Stop()
 	select {
