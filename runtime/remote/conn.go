@@ -40,6 +40,9 @@ func (c *conn) dead() bool {
 	}
 }
 
+// keepaliveRequest is answered by every server, if only by a refusal.
+const keepaliveRequest = "keepalive@openssh.com"
+
 // missedKeepalives is after how many unanswered intervals a connection is dead.
 const missedKeepalives = 3
 
@@ -54,7 +57,7 @@ func (c *conn) keepAlive(interval time.Duration) {
 		case <-ticker.C:
 		}
 		silent := time.AfterFunc(missedKeepalives*interval, func() { c.client.Close() })
-		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
+		_, _, err := c.client.SendRequest(keepaliveRequest, true, nil)
 		silent.Stop()
 		if err != nil {
 			c.client.Close()
@@ -104,11 +107,14 @@ func (c *conn) begin(ctx context.Context, line string) (*channel, error) {
 	}
 }
 
-// end closes the channel, then frees its slot: in this order the host has room
-// again. It does not wait for a network that is stuck.
+// end closes the channel, then frees its slot. It does not wait for a network
+// that is stuck. sshd counts a session until it has dealt with all packets that
+// came together with its end: only after a round trip there is surely room
+// again.
 func (c *conn) end(ch *channel) {
 	go func() {
 		ch.Close()
+		_, _, _ = c.client.SendRequest(keepaliveRequest, true, nil)
 		c.slots.release()
 	}()
 }

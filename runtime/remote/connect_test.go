@@ -391,4 +391,9 @@ func TestMaxStartups(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	log, err := os.ReadFile(s.log)
+	must(t, err)
+	if strings.Contains(string(log), "throttling") {
+		t.Errorf("sshd had to drop connections:\n%s", log)
+	}
 }

@@ -77,7 +77,7 @@ func TestCancel(t *testing.T) {
 		{"unread input", "echo up; sleep 300", 4 << 20, 0, 900 * time.Millisecond},
 		{"deaf", "trap '' TERM; echo up; sleep 300; sleep 300; sleep 300", 0, time.Second, 2500 * time.Millisecond},
 		{"deaf child", "(trap '' TERM; echo up; sleep 300; sleep 300) & wait", 0, time.Second, 2500 * time.Millisecond},
-		{"cleans up", "trap 'sleep 0.5; exit' TERM; echo up; sleep 300 & wait", 0, 500 * time.Millisecond, 1400 * time.Millisecond},
+		{"cleans up", "trap 'sleep 0.5; echo cleaned; exit' TERM; echo up; sleep 300 & wait", 0, 500 * time.Millisecond, 1400 * time.Millisecond},
 		{"hangs up", "trap '' PIPE; yes; sleep 300", 0, 0, 900 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -107,6 +107,9 @@ func TestCancel(t *testing.T) {
 			}
 			if found := processes(id); len(found) > 0 {
 				t.Errorf("left behind: %q", found)
+			}
+			if c.name == "cleans up" && out.text.String() != "up\ncleaned\n" {
+				t.Errorf("it could not clean up: %q", out.text.String())
 			}
 		})
 	}
@@ -138,9 +141,7 @@ func TestLostConnectionEndsCommand(t *testing.T) {
 				done <- err
 			}()
 			<-out.came
-			if len(processes(id)) < 2 {
-				t.Errorf("the marker is not seen while the command runs")
-			}
+			eventually(t, "both processes run", func() bool { return len(processes(id)) >= 2 })
 			lose(t, s, p)
 			err := <-done
 			if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "the connection to target (") ||
@@ -257,6 +258,9 @@ func TestManyCommands(t *testing.T) {
 			if n := strings.Count(string(log), "Accepted publickey"); n != 1 {
 				t.Errorf("%d logins for one host", n)
 			}
+			if n, most := strings.Count(string(log), "no more sessions"), sessionsPerConnection-c.sessions; n > most {
+				t.Errorf("%d sessions were refused, want at most %d", n, most)
+			}
 		})
 	}
 }
@@ -282,6 +286,17 @@ func TestCommandThatCannotStart(t *testing.T) {
 		if c.name == "missing program" && !errors.Is(err, exec.ErrNotFound) {
 			t.Errorf("%v is no exec.ErrNotFound", err)
 		}
+	}
+}
+
+// The command gets no file but its own three.
+func TestDescriptors(t *testing.T) {
+	p := newServer(t).pool(t)
+	var out bytes.Buffer
+	_, err := p.Run(within(t, 10*time.Second), target,
+		Command{Argv: []string{"sh", "-c", "ls /proc/$$/fd; :"}, Stdin: runtime.PlainText("x"), Stdout: &out})
+	if err != nil || out.String() != "0\n1\n2\n" {
+		t.Errorf("got %q, %v", &out, err)
 	}
 }
 

@@ -99,10 +99,12 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	copied := make(chan struct{})
 	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
 	end, err := s.await(ctx, j.grace)
+	if end.exited {
+		s.drain(copied)
+	}
 	if err != nil {
 		return report{}, err
 	}
-	s.drain(copied)
 	gate.shut()
 	return report{end.status, stderr.done, stderr.noise()}, nil
 }
@@ -142,6 +144,7 @@ type session struct {
 
 // An ending is how the host says that a session ended.
 type ending struct {
+	exited bool // there is a status, not an error
 	status int
 	err    error
 }
@@ -182,7 +185,7 @@ func (s *session) ending(r *ssh.Request) (ending, bool) {
 		if err := ssh.Unmarshal(r.Payload, &status); err != nil {
 			return ending{err: fmt.Errorf("%s sent a broken exit status: %w", s.conn.endpoint, err)}, true
 		}
-		return ending{status: int(status.Status)}, true
+		return ending{exited: true, status: int(status.Status)}, true
 	case "exit-signal":
 		var signal struct {
 			Name       string

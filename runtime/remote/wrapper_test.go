@@ -91,6 +91,7 @@ type endless struct {
 
 var endlessGroups = []endless{
 	{"sleep 300 & echo up; wait", 0},
+	{"trap 'exit 77' TERM; sleep 300 & echo up; wait", 0},
 	{"trap '' TERM; echo up; sleep 300; sleep 300; sleep 300", 300 * time.Millisecond},
 }
 
@@ -106,6 +107,9 @@ func wrapperEnds(t *testing.T, shell []string, scripts []endless) {
 		began := time.Now()
 		must(t, stdin.Close())
 		_ = child.Wait()
+		if strings.Contains(c.script, "exit 77") && child.ProcessState.ExitCode() != 77 {
+			t.Errorf("%s: got %v", c.script, child.ProcessState)
+		}
 		if took := time.Since(began); took < c.least || took > 5*time.Second {
 			t.Errorf("%s: took %s", c.script, took)
 		}
