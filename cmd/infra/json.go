@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"io"
 	"time"
@@ -43,19 +42,19 @@ const jsonSchema = 1
 type jsonEvent struct {
 	Schema int               `json:"schema"`
 	Time   string            `json:"time"`             // RFC 3339 with nanoseconds, UTC
-	Event  runtime.EventKind `json:"event"`            // run_started step_started step_retried op_asked op_ended logged step_ended run_ended
+	Event  runtime.EventKind `json:"event"`            // run_started step_started step_retried op_asked op_ended logged stopping step_ended run_ended
 	Run    string            `json:"run,omitempty"`    //
 	Step   string            `json:"step,omitempty"`   // the step, or the check
 	Host   string            `json:"host,omitempty"`   // of a step that fans out, or of a check
 	Check  bool              `json:"check,omitempty"`  // step names a check
 	Start  *jsonStart        `json:"start,omitempty"`  // run_started
 	Op     *jsonOp           `json:"op,omitempty"`     // op_asked, op_ended
-	Status runtime.Status    `json:"status,omitempty"` // of what ended: ok failed skipped held interrupted stopped
+	Status runtime.Status    `json:"status,omitempty"` // of what ended: ok failed warned skipped held interrupted stopped
 	TookMS *int64            `json:"took_ms,omitempty"`
 	Error  *jsonError        `json:"error,omitempty"`
 	Text   string            `json:"text,omitempty"`   // a log line, a question, a check's detail
 	Pos    *jsonPos          `json:"pos,omitempty"`    //
-	Result any               `json:"result,omitempty"` // step_ended: what the step returned, as the journal keeps it
+	Result json.RawMessage   `json:"result,omitempty"` // step_ended: what the step returned, as the journal keeps it
 	Totals *jsonTotals       `json:"totals,omitempty"` // run_ended
 }
 
@@ -66,13 +65,13 @@ type jsonOp struct {
 	Host    string           `json:"host,omitempty"` // absent: the machine that infra runs on
 	Effect  runtime.Effect   `json:"effect"`         // read build change destroy
 	Show    string           `json:"show,omitempty"` // the line for people
-	Args    any              `json:"args,omitempty"`
+	Args    json.RawMessage  `json:"args,omitempty"`
 	Pos     *jsonPos         `json:"pos,omitempty"`
 	Changed *bool            `json:"changed,omitempty"` // op_ended of a real run
 	Verdict *runtime.Verdict `json:"verdict,omitempty"` // op_ended of a dry run: no change, change, destroy, unknown
 	Detail  string           `json:"detail,omitempty"`  // op_ended of a dry run: a diff, or what would happen
 	Output  string           `json:"output,omitempty"`  // op_ended: the file in the run's folder with what was printed
-	Result  any              `json:"result,omitempty"`  // op_ended: the answer, as the journal keeps it
+	Result  json.RawMessage  `json:"result,omitempty"`  // op_ended: the answer, as the journal keeps it
 }
 
 // A jsonError is why something failed, was held or was skipped.
@@ -127,7 +126,7 @@ func jsonOf(e runtime.Event) jsonEvent {
 		Schema: jsonSchema, Time: e.Time.UTC().Format(time.RFC3339Nano), Event: e.Kind, Run: e.Run,
 		Step: runtime.Scrub(e.Step), Host: e.Host, Check: e.Check, Start: jsonStartOf(e.Start), Op: jsonOpOf(e),
 		Status: e.Status, Text: printable(e.Text), Pos: jsonPosOf(e.Pos),
-		Result: scrubbed(e.Result), Totals: jsonTotalsOf(e.Totals),
+		Result: encoded(runtime.ScrubJSON(e.Result)), Totals: jsonTotalsOf(e.Totals),
 	}
 	if e.Err != nil {
 		d := detailsOf(e.Err)
@@ -153,7 +152,7 @@ func jsonOpOf(e runtime.Event) *jsonOp {
 	if e.Kind != runtime.OpEnded {
 		return j
 	}
-	j.Output, j.Result = e.Op.Output, scrubbed(e.Op.Result)
+	j.Output, j.Result = e.Op.Output, encoded(runtime.ScrubJSON(e.Op.Result))
 	if p := e.Op.Prediction; p != nil {
 		j.Verdict, j.Detail = &p.Verdict, printable(p.Detail)
 	} else {
@@ -211,47 +210,18 @@ func jsonTotalsOf(t *runtime.Totals) *jsonTotals {
 	return j
 }
 
-// scrubbedArgs is args as JSON has them, without secrets.
-func scrubbedArgs(args runtime.Args) any {
+// scrubbedArgs is args without secrets; none are absent.
+func scrubbedArgs(args runtime.Args) json.RawMessage {
 	if len(args) == 0 {
 		return nil
 	}
-	data, err := json.Marshal(args)
+	return encoded(runtime.ScrubArgs(args))
+}
+
+// encoded leaves out what cannot be encoded: the journal has refused it before.
+func encoded(data json.RawMessage, err error) json.RawMessage {
 	if err != nil {
 		return nil
 	}
-	return scrubbed(data)
-}
-
-// scrubbed decodes JSON and scrubs its strings. It is not enough to scrub the
-// text of a line: a secret such as "event" would replace a field's name.
-func scrubbed(data []byte) any {
-	if len(data) == 0 {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil
-	}
-	return scrubStrings(v)
-}
-
-func scrubStrings(v any) any {
-	switch v := v.(type) {
-	case string:
-		return runtime.Scrub(v)
-	case []any:
-		for i := range v {
-			v[i] = scrubStrings(v[i])
-		}
-	case map[string]any:
-		clean := make(map[string]any, len(v))
-		for key, x := range v {
-			clean[runtime.Scrub(key)] = scrubStrings(x)
-		}
-		return clean
-	}
-	return v
+	return data
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -71,8 +72,8 @@ func (j *Journal) row(e runtime.Event) ([]any, error) {
 	case runtime.StepStarted:
 		return append(stepKey(e), stamp(e.Time)), nil
 	case runtime.StepEnded:
-		result, err := scrubJSON(e.Result)
-		return append(stepKey(e), e.Took, e.Status, errText(e.Err), hintText(e.Err), runtime.Scrub(e.Text), result), err
+		result, err := runtime.ScrubJSON(e.Result)
+		return append(stepKey(e), e.Took, e.Status, errText(e.Err), hintText(e.Err), runtime.Scrub(e.Text), textOf(result)), err
 	case runtime.StepRetried, runtime.Logged:
 		text := cmp.Or(errText(e.Err), runtime.Scrub(e.Text))
 		return append(stepKey(e), e.Kind, stamp(e.Time), text, posText(e.Pos)), nil
@@ -122,12 +123,12 @@ func person() string {
 
 func opAsked(e runtime.Event) ([]any, error) {
 	op := e.Op.Op
-	args, err := encodeArgs(op.Args)
+	args, err := runtime.ScrubArgs(op.Args)
 	if err != nil {
 		return nil, err
 	}
 	return []any{e.Run, e.Op.ID, e.Step, e.Host, e.Check, op.Name, op.Host, op.Effect.String(),
-		args, runtime.Scrub(op.Show), posText(op.Pos), stamp(e.Time)}, nil
+		string(args), runtime.Scrub(op.Show), posText(op.Pos), stamp(e.Time)}, nil
 }
 
 func opEnded(e runtime.Event) ([]any, error) {
@@ -135,9 +136,17 @@ func opEnded(e runtime.Event) ([]any, error) {
 	if p := e.Op.Prediction; p != nil {
 		verdict, detail = p.Verdict.String(), runtime.Scrub(p.Detail)
 	}
-	result, err := scrubJSON(e.Op.Result)
+	result, err := runtime.ScrubJSON(e.Op.Result)
 	return []any{e.Run, e.Op.ID, e.Took, e.Status, errText(e.Err), hintText(e.Err), e.Op.Changed,
-		verdict, detail, e.Op.Output, result}, err
+		verdict, detail, e.Op.Output, textOf(result)}, err
+}
+
+// textOf is what a column of JSON holds; no value is NULL.
+func textOf(data json.RawMessage) any {
+	if data == nil {
+		return nil
+	}
+	return string(data)
 }
 
 // stamp keeps a time so that sorting numbers sorts times.
