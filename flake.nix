@@ -19,8 +19,7 @@
           pname = "infra";
           version = self.shortRev or "dirty";
           src = self;
-          vendorHash = null;
-          proxyVendor = true;
+          vendorHash = "sha256-MLOii0Q73PQqqZK4dby12qmLEd5LoefZ41lcVlpZ5ao=";
           subPackages = [ "cmd/infra" ];
           ldflags = [
             "-s"
