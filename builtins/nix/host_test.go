@@ -128,6 +128,17 @@ func TestCopyErrors(t *testing.T) {
 	}
 }
 
+// TestSwitchAsAUnit: where systemd runs the host the switch is its unit. None
+// runs this one, which the real systemd-run finds out and says.
+func TestSwitchAsAUnit(t *testing.T) {
+	tg := newTarget(t, "x86_64-linux")
+	tg.server.Shell(t, "mkdir -p /run/systemd/system")
+	_, err := tg.door(false).Run(t, tg.specs, `nix.switch(h, nix.build(".#one"))`)
+	if err == nil || !strings.Contains(err.Error(), "bus") || !strings.Contains(err.Error(), "it runs no system of nix now") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSwitch goes to one system, to another and back, on a host of each kind.
 func TestSwitch(t *testing.T) {
 	for _, system := range []string{"x86_64-linux", "aarch64-darwin"} {

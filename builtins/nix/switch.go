@@ -154,8 +154,17 @@ func (s switching) setProfile(ctx context.Context, log io.Writer) error {
 	return err
 }
 
+// asUnit runs a program as a unit of systemd where that runs the host, as
+// nixos-rebuild does: a switch that restarts the network or sshd must not be
+// ended by it. The fixed name keeps two switches apart.
+const asUnit = `if [ -d /run/systemd/system ]; then
+	exec systemd-run -E LOCALE_ARCHIVE -E NIXOS_INSTALL_BOOTLOADER --collect --no-ask-password --pipe --wait --quiet \
+		--service-type=exec --unit=nixos-rebuild-switch-to-configuration "$@"
+fi
+exec "$@"`
+
 func (s switching) switchNixOS(ctx context.Context, log io.Writer) error {
-	out, err := s.asRoot(ctx, log, s.System.Path+"/"+switchProgram, "switch")
+	out, err := s.asRoot(ctx, log, "sh", "-c", asUnit, "sh", s.System.Path+"/"+switchProgram, "switch")
 	if err != nil {
 		return err
 	}

@@ -391,9 +391,46 @@ func TestMaxStartups(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	log, err := os.ReadFile(s.log)
+}
+
+// No server gets more handshakes at once than it should.
+func TestHandshakesAtOnce(t *testing.T) {
+	s := prepareServer(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	if n := strings.Count(string(log), "drop connection"); n > 5 { // a login counts a moment longer there than here
-		t.Errorf("sshd dropped %d connections", n)
+	defer l.Close()
+	accepted := make(chan time.Time, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- time.Now()
+			defer c.Close()
+		}
+	}()
+	s.port = l.Addr().(*net.TCPAddr).Port
+	for i := range 20 {
+		s.config = append(s.config, s.stanza(fmt.Sprintf("alias%d", i))+fmt.Sprintf(" HostKeyAlias %d", i))
+	}
+	p := NewPool(Config{SSHConfig: s.sshConfig(t), ConnectTimeout: 500 * time.Millisecond})
+	defer p.Close()
+	errs := make(chan error, 20)
+	for i := range 20 {
+		go func() { errs <- p.Reach(within(t, 20*time.Second), &runtime.Host{Name: fmt.Sprintf("alias%d", i)}) }()
+	}
+	for range 20 {
+		complains(t, <-errs, "no ssh server greets", "")
+	}
+	if len(accepted) < 20 {
+		t.Fatalf("%d connections", len(accepted))
+	}
+	first := <-accepted
+	for range handshakesAtOnce - 1 {
+		<-accepted
+	}
+	if next := (<-accepted).Sub(first); next < 250*time.Millisecond {
+		t.Errorf("connection %d came after %s, before another could have ended", handshakesAtOnce+1, next)
 	}
 }

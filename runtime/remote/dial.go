@@ -79,14 +79,18 @@ func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Clien
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
 	ctx, cancel := context.WithTimeoutCause(ctx, e.ConnectTimeout, errConnectTimeout)
 	defer cancel()
 	d := &dialing{endpoint: e}
 	client, err := d.dial(ctx, jump)
 	if err == nil {
+		go func() { // sshd counts a login as unfinished until it answers behind it
+			_, _, _ = client.SendRequest(keepaliveRequest, true, nil)
+			leave()
+		}()
 		return client, nil
 	}
+	leave()
 	if ctx.Err() == nil {
 		return nil, err
 	}
