@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 )
@@ -44,4 +45,22 @@ func TestEveryExampleRuns(t *testing.T) {
 			t.Errorf("the example of %s did not run to its end", s.Name)
 		}
 	}
+}
+
+// TestTheReadmesPlanRuns runs the first plan of the README as it stands there,
+// but for the host's address.
+func TestTheReadmesPlanRuns(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(readme), "```python\n")
+	plan, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("the README has no plan")
+	}
+	tr := newTrial(t, "127.79.6", "cinnabar")
+	tr.write("plans/hello.star", strings.ReplaceAll(plan, "root@vps.example.org", "root@cinnabar"))
+	tr.plan("plans/hello.star").want(t, 0, "check note is there | ok", "1 change")
+	tr.plan("plans/hello.star").want(t, 0, "no change")
 }
