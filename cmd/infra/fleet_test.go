@@ -454,7 +454,8 @@ func flipped(tr *trial) string {
 
 func TestJSONIsOneObjectAnEvent(t *testing.T) {
 	tr := newTrial(t, "127.79.3", "blackphos")
-	r := tr.plan("--json", "--dry-run", blackphos)
+	// Paths are from the working directory, wherever the tools that get them run.
+	r := tr.infra("run", "--ssh-config", "../ssh_config", "--flake", ".", "--json", "--dry-run", blackphos)
 	if r.code != 0 {
 		t.Fatalf("exit code %d: %s", r.code, r.stderr)
 	}

@@ -73,6 +73,7 @@ func (a *app) run(ctx context.Context, path string, f runFlags) error {
 	if err != nil {
 		return exit{exitUsage, err}
 	}
+	f.sshConfig, f.flake = fromHere(f.sshConfig), fromHere(f.flake)
 	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
 	defer pool.Close()
 	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
@@ -95,6 +96,19 @@ func (a *app) run(ctx context.Context, path string, f runFlags) error {
 		return err
 	}
 	return ending(out, f)
+}
+
+// fromHere makes the path of something that is there absolute: tools that get
+// it run in the project's root. Anything else, such as a flake's URL, stays.
+func fromHere(path string) string {
+	if _, err := os.Stat(path); path == "" || err != nil {
+		return path
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return path
+	}
+	return abs
 }
 
 // rootOf finds the project that a plan file belongs to.
