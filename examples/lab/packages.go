@@ -10,23 +10,27 @@ import (
 	"strings"
 )
 
-// A tool is a program and the Debian package that has it.
-type tool struct{ program, pkg string }
+// A tool is a program and the Debian packages that it takes.
+type tool struct{ program, pkgs string }
 
 // labTools are what the fleet needs.
 var labTools = []tool{
 	{"nix", "nix-bin"}, {"sshd", "openssh-server"}, {"ssh", "openssh-client"}, {"git", "git"}, {"update-ca-certificates", "ca-certificates"},
 }
 
-// testTools are what the tests need beside them.
-var testTools = []tool{{"age", "age"}, {"busybox", "busybox"}, {"tmux", "tmux"}}
+// testTools are what the tests need beside them: the shells are those that a
+// host's login may have.
+var testTools = []tool{
+	{"age", "age"}, {"tmux", "tmux"}, {"gcc", "gcc libc6-dev"}, // go test -race links with it
+	{"busybox", "busybox"}, {"zsh", "zsh"}, {"fish", "fish"}, {"tcsh", "tcsh"}, {"mksh", "mksh"},
+}
 
 // install installs those tools that are missing.
 func install(ctx context.Context, tools []tool) error {
 	var pkgs []string
 	for _, t := range tools {
 		if !installed(t.program) {
-			pkgs = append(pkgs, t.pkg)
+			pkgs = append(pkgs, strings.Fields(t.pkgs)...)
 		}
 	}
 	if len(pkgs) == 0 {
