@@ -121,6 +121,7 @@ func wrapperEnds(t *testing.T, shell []string, scripts []endless) {
 
 // Without setsid there is perl; without both the command itself is ended.
 func TestWrapperWithoutSetsid(t *testing.T) {
+	path := os.Getenv("PATH")
 	for tools, scripts := range map[string][]endless{
 		"sh mktemp rm head wc cat sleep perl": endlessGroups,
 		"sh mktemp rm head wc cat sleep": {
@@ -129,6 +130,7 @@ func TestWrapperWithoutSetsid(t *testing.T) {
 		},
 	} {
 		bin := t.TempDir()
+		t.Setenv("PATH", path)
 		for _, tool := range strings.Fields(tools) {
 			path, err := exec.LookPath(tool)
 			must(t, err)
