@@ -20,7 +20,7 @@ type Event struct {
 	Status Status        // of what ended
 	Took   time.Duration // of what ended
 	Err    error         // why it failed, was held or was skipped; scrubbed
-	Text   string        // a log line, a line of output, a question, a check's detail; of RunStarted infra's version
+	Text   string        // a log line, a line of output, a question, a check's detail; what a preview adds to an operation; of RunStarted infra's version
 	Pos    syntax.Position
 	Start  *RunStart // RunStarted only
 	Result []byte    // StepEnded only: what the step returned, encoded

@@ -452,6 +452,16 @@ func flipped(tr *trial) string {
 	return string(data)
 }
 
+func TestAPreviewOfWhatIsNotBuilt(t *testing.T) {
+	tr := newTrial(t, "127.79.7", "blackphos")
+	tr.write("plans/t.star", `
+def compare():
+    return nix.diff(nix.build(".#slow"), nix.build(".#slow"))
+t = plan(steps = [step(compare)])
+`)
+	tr.plan("--dry-run", "--detailed-exitcode", "plans/t.star").want(t, 3, "what it answers is not known in a dry run (known after nix.build, plans/t.star:3)")
+}
+
 func TestJSONIsOneObjectAnEvent(t *testing.T) {
 	tr := newTrial(t, "127.79.3", "blackphos")
 	// Paths are from the working directory, wherever the tools that get them run.

@@ -97,7 +97,7 @@ func announced(r *run, next runtime.Do) runtime.Do {
 		res, err := next(withOutput(ctx, out), op)
 		ended := t.event(runtime.OpEnded)
 		ended.Op, ended.Pos, ended.Took = out.end(res), op.Pos, time.Since(started)
-		ended.Status, ended.Err = verdict(err), err
+		ended.Status, ended.Err, ended.Text = verdict(err), err, out.note
 		if lost := r.emit(ended); lost != nil && err == nil {
 			return runtime.Result{}, lost
 		}
@@ -135,7 +135,36 @@ func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 
 // predict is what the door leads to in a dry run: reads happen, everything
 // else answers with what is known without it.
+//
+// What is asked after a previewed change of the same host is answered as if
+// that had not been made. The preview says so; and an answer that cannot be
+// had before the change, or before a build, is not known, rather than a failure.
 func predict(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	out := outputOf(ctx)
+	change, after := out.run.changed.Load(op.Host)
+	res, err := foresee(ctx, op, out)
+	if after && op.Effect == runtime.Read {
+		out.note = "before the change"
+	}
+	if !after && op.Host == "" {
+		change, after = out.run.unbuilt.Load(op.Host)
+	}
+	if after && err != nil && verdict(err) == runtime.Failed {
+		err = fmt.Errorf("%w; before that it fails: %w", &runtime.NotKnownError{Field: "what it answers", Origin: change.(runtime.Unknown)}, err)
+	}
+	return res, err
+}
+
+// foreseen notes a change, or a build, that a dry run did not make.
+func (r *run) foreseen(op runtime.Op) {
+	made := &r.changed
+	if op.Effect == runtime.Build {
+		made = &r.unbuilt
+	}
+	made.Store(op.Host, runtime.Unknown{Op: op.Name, Pos: op.Pos})
+}
+
+func foresee(ctx context.Context, op runtime.Op, out *output) (runtime.Result, error) {
 	if op.Effect == runtime.Read {
 		return op.Run(ctx, io.Discard)
 	}
@@ -146,6 +175,9 @@ func predict(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	if err != nil {
 		return runtime.Result{}, err
 	}
-	outputOf(ctx).op.Prediction = &p
+	out.op.Prediction = &p
+	if p.Verdict != runtime.NoChange {
+		out.run.foreseen(op)
+	}
 	return runtime.Result{Value: p.Value}, nil
 }

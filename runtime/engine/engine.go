@@ -94,6 +94,10 @@ type run struct {
 	start   *runtime.RunStart // what readers are told first
 	journal *journal.Journal  // nil in a dry run, which writes nothing
 
+	// Of a dry run: by host, the last change and the last build that were
+	// foreseen and not made, as the runtime.Unknown of what they answer.
+	changed, unbuilt sync.Map
+
 	ops    atomic.Int64
 	show   sync.Mutex // readers see one event at a time
 	totals runtime.Totals

@@ -436,6 +436,32 @@ p = plan(steps = [step(write), step(command), step(decide, needs = [command]), s
 	}
 }
 
+func TestAPreviewKnowsWhatItsReadsComeBefore(t *testing.T) {
+	tr := newTrial(t)
+	out := tr.must(runtime.OK, `
+def build():
+    fs.read("a.star")
+    fs.write("note", "text")
+    fs.exists("note")
+    fs.read("note")
+    fs.write("never-previewed", "")
+p = plan(steps = [step(build)])
+`, Options{DryRun: true})
+	var notes []string
+	for _, e := range tr.events {
+		if e.Kind == runtime.OpEnded {
+			notes = append(notes, strings.TrimSpace(e.Op.Op.Name+" "+e.Text))
+		}
+	}
+	if got := strings.Join(notes, "; "); got != "fs.read; fs.write; fs.exists before the change; fs.read before the change" {
+		t.Error(got)
+	}
+	want := "build stopped: a.star:6:5: fs.read: what it answers is not known in a dry run (known after fs.write, a.star:4); before that it fails: "
+	if got := tr.end("build"); !strings.HasPrefix(got, want) || out.Totals.Steps[runtime.Stopped] != 1 {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestAStepReturnsWhatCanBeKept(t *testing.T) {
 	tr := newTrial(t)
 	tr.must(runtime.Failed, `

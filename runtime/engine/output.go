@@ -18,6 +18,7 @@ type output struct {
 	run  *run
 	task *task
 	op   *runtime.OpEvent
+	note string // what a preview adds to the operation
 
 	mu    sync.Mutex // a tool's stdout and stderr come from two goroutines
 	file  *os.File   // nil until something is printed
