@@ -198,6 +198,29 @@ p = plan(hosts = fleet, steps = [step(ready, each = fleet), step(f, needs = [rea
 	}
 }
 
+func TestACanarysStoppedPreviewStopsNoOther(t *testing.T) {
+	tr := newTrial(t)
+	out := tr.must(runtime.OK, fleet+`
+def f(host): return local.run(["true"]).stdout
+p = plan(hosts = fleet, steps = [step(f, each = fleet, canary = 1)])
+`, Options{DryRun: true})
+	if out.Totals.Steps[runtime.Stopped] != 6 {
+		t.Errorf("previewed %v", out.Totals.Steps)
+	}
+}
+
+func TestResultsCannotBeChanged(t *testing.T) {
+	tr := newTrial(t)
+	tr.must(runtime.Failed, `
+def one(): return [1]
+def two(xs): xs.append(2)
+p = plan(steps = [step(one), step(two, needs = [one])])
+`, Options{})
+	if got := tr.end("two"); !strings.Contains(got, "frozen list") {
+		t.Error(got)
+	}
+}
+
 func TestAFailureStopsWhatNeedsIt(t *testing.T) {
 	plan := fleet + `
 def f(host):
@@ -536,6 +559,20 @@ func TestTheOrderOfPolicies(t *testing.T) {
 	seen = nil
 	if _, err := do(withTask(t.Context(), tk), runtime.Op{Name: "ssh.run", Host: "other", Effect: runtime.Change}); err == nil || seen != nil {
 		t.Errorf("a refused operation was announced: %q, %v", seen, err)
+	}
+}
+
+func TestAStoppedRunAsksForNothing(t *testing.T) {
+	stop, cancel := context.WithCancelCause(t.Context())
+	cancel(runtime.ErrInterrupted)
+	r := &run{plan: &runtime.Plan{}, stop: stop, opts: Options{Show: func(e runtime.Event) { t.Errorf("it was announced: %v", e) }}}
+	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
+		t.Error("it was carried out")
+		return runtime.Result{}, nil
+	})
+	if _, err := do(withTask(t.Context(), tk), runtime.Op{Name: "x"}); !errors.Is(err, runtime.ErrInterrupted) {
+		t.Errorf("got %v", err)
 	}
 }
 

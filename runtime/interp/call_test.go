@@ -109,3 +109,14 @@ func TestAnErrorAtTheTopLevelShowsBothLines(t *testing.T) {
 		t.Errorf("got %+v", err)
 	}
 }
+
+func TestAStepCannotChangeItsFile(t *testing.T) {
+	err := callStep(t, t.Context(), t.Context(), `
+seen = []
+def f(): seen.append(1)
+p = plan(steps = [step(f)])
+`, never(t))
+	if err == nil || !strings.Contains(err.Error(), "frozen list") {
+		t.Errorf("got %v", err)
+	}
+}

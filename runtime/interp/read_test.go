@@ -137,6 +137,25 @@ def deploy(last, one, host):
 	}
 }
 
+func TestTwoPlansMayShareAStep(t *testing.T) {
+	in := newInterp(t, map[string]string{
+		"a.star": "load(\"b.star\", \"one\", \"shared\")\na = plan(steps = [step(one), shared])",
+		"b.star": `
+def one(): pass
+def two(_): pass
+shared = step(two, needs = [one])
+b = plan(steps = [step(one), shared])
+`,
+	})
+	f, err := in.read(t, "a.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Plan.Steps[1]; len(s.Needs) != 1 || s.Needs[0] != f.Plan.Steps[0] {
+		t.Errorf("%s needs %v", s.Name, s.Needs)
+	}
+}
+
 func TestALoadedFileIsRunOnce(t *testing.T) {
 	in := newInterp(t, map[string]string{
 		"a.star": `
