@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"syscall"
 	"time"
 
 	sopsage "github.com/getsops/sops/v3/age"
 	"github.com/google/shlex"
+
+	"infra/runtime"
+	"infra/runtime/remote"
 )
 
 const (
@@ -31,22 +31,19 @@ func keyCommand(ctx context.Context, line, recipient string, log io.Writer) ([]b
 	ctx, cancel := context.WithTimeoutCause(ctx, keyCommandTimeout, fmt.Errorf("it did not end within %s", keyCommandTimeout))
 	defer cancel()
 	out := &bounded{left: keyCommandOutput}
-	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
-	cmd.Env = append(os.Environ(), sopsage.SopsAgeRecipientEnv+"="+recipient)
-	cmd.Stdout, cmd.Stderr = out, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = time.Second // for children that hold the output
-	err = cmd.Run()
-	if cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its children end with it
-	}
+	exit, err := remote.Run(ctx, remote.Command{
+		Argv: words, Env: map[string]runtime.Text{sopsage.SopsAgeRecipientEnv: runtime.PlainText(recipient)},
+		Stdout: out, Stderr: log,
+	})
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case out.left < 0:
 		return nil, errTooMuch
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", words[0], err)
+		return nil, err
+	case exit.Code != 0:
+		return nil, fmt.Errorf("%s: exit status %d", words[0], exit.Code)
 	}
 	return out.buf.Bytes(), nil
 }

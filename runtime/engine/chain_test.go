@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"infra/runtime"
+	"infra/runtime/journal"
+)
+
+func TestAPlanChangesOnlyItsHosts(t *testing.T) {
+	plan := fleet + `
+def f(host): ssh.run(%s, ["true"])
+p = plan(hosts = fleet[:2], steps = [step(f, each = fleet[:2])])
+`
+	t.Run("not one that it does not list", func(t *testing.T) {
+		tr := newTrial(t)
+		tr.must(runtime.Failed, fmt.Sprintf(plan, "fleet[5]"), Options{})
+		if got := tr.end("f h0"); !strings.Contains(got, "ssh.run would change h5, which the plan does not list") {
+			t.Error(got)
+		}
+	})
+	t.Run("not one that was not chosen", func(t *testing.T) {
+		tr := newTrial(t)
+		out := tr.must(runtime.Failed, fmt.Sprintf(plan, "fleet[1]"), Options{Hosts: []string{"h0"}})
+		if got := tr.end("f h0"); !strings.Contains(got, "ssh.run would change h1, which was not chosen") || len(out.Totals.Steps) != 1 {
+			t.Error(got, out.Totals.Steps)
+		}
+	})
+}
+
+func TestADryRunChangesNothing(t *testing.T) {
+	tr := newTrial(t)
+	out := tr.must(runtime.OK, `
+def write(): return fs.write("x", "text").changed
+def command(): return local.run(["touch", "y"])
+def decide(r):
+    if r.code == 0 and r.stdout == "x": fs.write("z", "")
+def after(_): pass
+def ask(): return fs.exists("x")
+p = plan(steps = [step(write), step(command), step(decide, needs = [command]), step(after, needs = [decide]), step(ask, confirm = "sure?")],
+    checks = [check(lambda: False, name = "no")])
+`, Options{DryRun: true})
+	entries, _ := os.ReadDir(tr.root)
+	if len(entries) != 1 {
+		t.Errorf("the project holds %v", entries)
+	}
+	if got := tr.end("decide"); got != "decide stopped: a.star:5:25: stdout is not known in a dry run (known after local.run, a.star:3)" {
+		t.Error(got)
+	}
+	if got := tr.end("after"); got != "after skipped: not previewed: it needs decide, whose preview could not go on" {
+		t.Error(got)
+	}
+	if fmt.Sprint(out.Totals.Verdicts) != fmt.Sprint(map[runtime.Verdict]int{runtime.WillChange: 2}) {
+		t.Error(out.Totals.Verdicts)
+	}
+}
+
+func TestAPreviewKnowsWhatItsReadsComeBefore(t *testing.T) {
+	tr := newTrial(t)
+	out := tr.must(runtime.OK, `
+def build():
+    fs.read("a.star")
+    fs.write("note", "text")
+    fs.exists("note")
+    fs.read("note")
+    fs.write("never-previewed", "")
+p = plan(steps = [step(build)])
+`, Options{DryRun: true})
+	var notes []string
+	for _, e := range tr.events {
+		if e.Kind == runtime.OpEnded {
+			notes = append(notes, strings.TrimSpace(e.Op.Op.Name+" "+e.Text))
+		}
+	}
+	if got := strings.Join(notes, "; "); got != "fs.read; fs.write; fs.exists before the change; fs.read before the change" {
+		t.Error(got)
+	}
+	want := "build stopped: a.star:6:5: fs.read: what it answers is not known in a dry run (known after fs.write, a.star:4); before that it fails: "
+	if got := tr.end("build"); !strings.HasPrefix(got, want) || out.Totals.Steps[runtime.Stopped] != 1 {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestOneRunAtATimeOnAHost(t *testing.T) {
+	tr := newTrial(t)
+	plan := "def f(): local.run([\"true\"])\np = plan(hosts = [host(\"h\", system = \"x86_64-linux\")], steps = [step(f)])"
+	var second error
+	tr.must(runtime.OK, plan, Options{Show: func(e runtime.Event) {
+		if e.Kind == runtime.OpAsked {
+			_, second = (&trial{T: t, root: tr.root}).run(plan, Options{})
+		}
+	}})
+	if !errors.Is(second, runtime.ErrLocked) || !strings.Contains(second.Error(), "works on h") {
+		t.Errorf("the second run got %v", second)
+	}
+	tr.must(runtime.OK, plan, Options{})
+}
+
+func TestNothingIsDoneThatIsNotJournaled(t *testing.T) {
+	j, err := journal.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	r := &run{plan: &runtime.Plan{}, journal: j, stop: t.Context(), totals: runtime.Totals{}}
+	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+	acted := false
+	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
+		acted = true
+		return runtime.Result{}, nil
+	})
+	if _, err := do(withTask(t.Context(), tk), runtime.Op{Name: "x", Effect: runtime.Change}); err == nil || acted {
+		t.Errorf("acted is %v, error is %v", acted, err)
+	}
+}
+
+func TestTheOrderOfPolicies(t *testing.T) {
+	var names []string
+	for _, p := range policies {
+		names = append(names, p.name)
+	}
+	if got := strings.Join(names, " "); got != "scoped stoppable announced scrubbing located" {
+		t.Errorf("the policies are %s", got)
+	}
+	secret := runtime.NewSecret("token", "hunter2-hunter2")
+	var seen []string
+	r := &run{plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context(), opts: Options{Show: func(e runtime.Event) {
+		s := string(e.Kind)
+		if e.Err != nil {
+			s += " " + e.Err.Error()
+		}
+		seen = append(seen, s)
+	}}}
+	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
+		seen = append(seen, "acts")
+		return runtime.Result{}, fmt.Errorf("said %s", secret.Reveal())
+	})
+	_, err := do(withTask(t.Context(), tk), runtime.Op{Name: "ssh.run", Host: "h", Effect: runtime.Change})
+	want := "op_asked|acts|op_ended ssh.run on h: said ‹secret token›"
+	if got := strings.Join(seen, "|"); got != want || err.Error() != "ssh.run on h: said ‹secret token›" {
+		t.Errorf("got %s, then %v", got, err)
+	}
+	seen = nil
+	if _, err := do(withTask(t.Context(), tk), runtime.Op{Name: "ssh.run", Host: "other", Effect: runtime.Change}); err == nil || seen != nil {
+		t.Errorf("a refused operation was announced: %q, %v", seen, err)
+	}
+}
+
+func TestAStoppedRunAsksForNothing(t *testing.T) {
+	stop, cancel := context.WithCancelCause(t.Context())
+	cancel(runtime.ErrInterrupted)
+	r := &run{plan: &runtime.Plan{}, stop: stop, opts: Options{Show: func(e runtime.Event) { t.Errorf("it was announced: %v", e) }}}
+	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
+		t.Error("it was carried out")
+		return runtime.Result{}, nil
+	})
+	if _, err := do(withTask(t.Context(), tk), runtime.Op{Name: "x"}); !errors.Is(err, runtime.ErrInterrupted) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOutputIsKeptScrubbedInTheRunsFolder(t *testing.T) {
+	t.Setenv("TOKEN", "s3cr3t-value")
+	tr := newTrial(t)
+	out := tr.must(runtime.OK, `
+def f(): local.run("echo before; echo $T; echo $T | base64", env = {"T": secrets.env("TOKEN")})
+p = plan(steps = [step(f)])
+`, Options{})
+	files, _ := filepath.Glob(filepath.Join(tr.root, ".infra", "runs", out.Run, "*"))
+	if len(files) != 1 {
+		t.Fatalf("the run's folder holds %q", files)
+	}
+	data, _ := os.ReadFile(files[0])
+	if s := string(data); !strings.Contains(s, "before\n‹secret env[TOKEN]›\n‹secret env[TOKEN]›") {
+		t.Errorf("kept %q", s)
+	}
+}
