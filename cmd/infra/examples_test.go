@@ -13,7 +13,7 @@ import (
 // are a plan file together, those that act are steps of a plan on the fleet,
 // one after the other.
 func TestEveryExampleRuns(t *testing.T) {
-	tr := newTrial(t, "127.79.5", "cinnabar", "blackphos")
+	tr := newTrial(t, "cinnabar", "blackphos")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 	}))
@@ -59,7 +59,7 @@ func TestTheReadmesPlanRuns(t *testing.T) {
 	if !found {
 		t.Fatal("the README has no plan")
 	}
-	tr := newTrial(t, "127.79.6", "cinnabar")
+	tr := newTrial(t, "cinnabar")
 	tr.write("plans/hello.star", strings.ReplaceAll(plan, "root@vps.example.org", "root@cinnabar"))
 	tr.plan("plans/hello.star").want(t, 0, "check note is there | ok", "1 change")
 	tr.plan("plans/hello.star").want(t, 0, "no change")

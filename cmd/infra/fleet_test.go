@@ -19,7 +19,7 @@ import (
 const blackphos = "plans/blackphos.star"
 
 func TestTheFirstMigration(t *testing.T) {
-	tr := newTrial(t, "127.79.1")
+	tr := newTrial(t)
 	system := tr.built("darwinConfigurations.blackphos.system")
 
 	t.Run("its dry run lists the operations with the real paths and changes nothing", func(t *testing.T) {
@@ -172,7 +172,7 @@ func watchProcesses() (stop func() string) {
 }
 
 func TestFailuresOnTheFleet(t *testing.T) {
-	tr := newTrial(t, "127.79.2", "blackphos", "rosegold")
+	tr := newTrial(t, "blackphos", "rosegold")
 	const head = `
 load("fleet.star", "fleet")
 mac = fleet["blackphos"]
@@ -192,6 +192,12 @@ p = plan(hosts = [mac], steps = [step(f)])
 		tr.write(name, text)
 		return filepath.Join(tr.fleet.Project(), name)
 	}
+	address := ""
+	for _, h := range tr.fleet.Hosts() {
+		if h.Name == "blackphos" {
+			address = h.Address
+		}
+	}
 	knownHosts := filepath.Join(tr.fleet.State(), "ssh", "known_hosts")
 
 	tests := []struct {
@@ -204,12 +210,12 @@ p = plan(hosts = [mac], steps = [step(f)])
 		{name: "a host key that does not match", plan: plan(`ssh.run(mac, ["true"])`), code: 1,
 			args: []string{"--ssh-config", config("wrong-ca", knownHosts, filepath.Join(tr.fleet.Project(), "wrong_known_hosts"))},
 			before: func(tr *trial) {
-				tr.write("wrong_known_hosts", "[127.79.2.3]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJv8Y9bJ0vJYzWcFh5pZ8kTQ0mZ1v8Y9bJ0vJYzWcFh5\n")
+				tr.write("wrong_known_hosts", "["+address+"]:2222 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJv8Y9bJ0vJYzWcFh5pZ8kTQ0mZ1v8Y9bJ0vJYzWcFh5\n")
 			},
 			says: []string{"plans/t.star:4:10", "ssh.run on blackphos", "THE HOST KEY OF", "HAS CHANGED", "hint:"}},
 		{name: "an unreachable host", plan: plan(`ssh.run(mac, ["true"])`), code: 1,
 			args: []string{"--ssh-config", config("refused", "Port 2222", "Port 2")},
-			says: []string{"plans/t.star:4:10", "ssh.run on blackphos", "127.79.2.3:2", "refused", "hint:"}},
+			says: []string{"plans/t.star:4:10", "ssh.run on blackphos", address + ":2", "refused", "hint:"}},
 		{name: "a host that says nothing", plan: plan(`ssh.run(mac, ["true"])`), code: 1,
 			args: []string{"--ssh-config", config("silent", "Port 2222", "Port "+silentPort(t)+"\n  ConnectTimeout 1")},
 			says: []string{"plans/t.star:4:10", "ssh.run on blackphos", "hint:"}},
@@ -318,7 +324,7 @@ func flipped(tr *trial) string {
 }
 
 func TestAPreviewOfWhatIsNotBuilt(t *testing.T) {
-	tr := newTrial(t, "127.79.7", "blackphos")
+	tr := newTrial(t, "blackphos")
 	tr.write("plans/t.star", `
 def compare():
     return nix.diff(nix.build(".#slow"), nix.build(".#slow"))
@@ -328,7 +334,7 @@ t = plan(steps = [step(compare)])
 }
 
 func TestJSONIsOneObjectAnEvent(t *testing.T) {
-	tr := newTrial(t, "127.79.3", "blackphos")
+	tr := newTrial(t, "blackphos")
 	// Paths are from the working directory, wherever the tools that get them run.
 	r := tr.infra("run", "--ssh-config", "../ssh_config", "--flake", ".", "--json", "--dry-run", blackphos)
 	if r.code != 0 {

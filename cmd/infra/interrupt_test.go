@@ -62,7 +62,7 @@ func until(t *testing.T, there bool, marker string) {
 }
 
 func TestInterruptions(t *testing.T) {
-	tr := newTrial(t, "127.79.4", "blackphos")
+	tr := newTrial(t, "blackphos")
 	tr.write("plans/t.star", `
 load("fleet.star", "fleet")
 mac = fleet["blackphos"]

@@ -20,9 +20,9 @@ type trial struct {
 }
 
 // newTrial brings up the named hosts in a state folder of the test's own.
-func newTrial(t *testing.T, net string, hosts ...string) *trial {
+func newTrial(t *testing.T, hosts ...string) *trial {
 	t.Helper()
-	f, err := fleet.Up(t.Context(), fleet.Options{State: filepath.Join(t.TempDir(), "lab"), Net: net, Hosts: hosts})
+	f, err := fleet.Up(t.Context(), fleet.Options{State: filepath.Join(t.TempDir(), "lab"), Net: fleet.RandomNet(), Hosts: hosts})
 	if err != nil {
 		t.Fatal(err)
 	}
