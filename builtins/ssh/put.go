@@ -27,7 +27,7 @@ var putSpec = call.Spec{
 	Name:   "ssh.put",
 	Effect: runtime.Change,
 	Doc: "Puts a file on a host, and makes the folders it lies in: the given content, or a local file. Content, mode and owner are compared first, " +
-		"and nothing is sent when they are right already. Folders that the file lacks are made.",
+		"and nothing is sent when they are right already.",
 	Returns: "put_result",
 	Fields: []call.Field{
 		{Name: "changed", Type: "bool", Doc: "whether the file was written"},

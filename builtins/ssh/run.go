@@ -16,12 +16,7 @@ var runSpec = call.Spec{
 	Doc: "Runs a command on a host. It is taken to change the host unless reads = True says that it only observes; " +
 		"a dry run carries out what only observes.",
 	Returns: "command_result",
-	Fields: []call.Field{
-		{Name: "stdout", Type: "string", Doc: "what it printed, up to 8 MiB; .json() and .lines() read it"},
-		{Name: "stderr", Type: "string", Doc: "what it said; the end of it where it is long"},
-		{Name: "code", Type: "int", Doc: "its exit code; 128 + n where signal n ended it"},
-		{Name: "changed", Type: "bool", Doc: "False for reads = True"},
-	},
+	Fields:  command.ResultFields,
 	Example: `kernel = ssh.run(mac, ["uname", "-s"], reads = True).stdout.strip()
 if kernel == "Linux":
     ssh.run(mac, ["tee", "/tmp/greeting"], stdin = "hello\n")

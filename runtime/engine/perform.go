@@ -21,16 +21,16 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 	}
 	err := r.emit(begin)
 	end := t.event(runtime.StepEnded)
-	var value starlark.Value = starlark.None
+	done := returned{value: starlark.None}
 	if err == nil {
-		value, err = r.attempts(ctx, t)
+		done, err = r.attempts(ctx, t)
 	}
 	end.Status = verdict(err)
 	switch {
 	case t.check != nil && err == nil:
-		end.Status, end.Text = judge(t.check, value)
+		end.Status, end.Text = judge(t.check, done.value)
 	case err == nil:
-		end.Result, err = runtime.Encode(value) // attempts has seen that it can be
+		end.Result = done.encoded
 	case t.check != nil && !t.check.Required && end.Status == runtime.Failed:
 		end.Status = runtime.Warned
 	}
@@ -41,7 +41,14 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 	if err := r.emit(end); err != nil {
 		return starlark.None, runtime.Failed
 	}
-	return value, end.Status
+	return done.value, end.Status
+}
+
+// A returned is what a task's function returned, for those that need it and
+// for the journal.
+type returned struct {
+	value   starlark.Value
+	encoded []byte
 }
 
 // judge is what a check's result says: truth, or a struct(ok, detail).
@@ -66,7 +73,7 @@ func judge(c *runtime.Check, v starlark.Value) (runtime.Status, string) {
 
 // attempts runs a task's function, again after a failure where the step says
 // so.
-func (r *run) attempts(ctx context.Context, t *task) (starlark.Value, error) {
+func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
 	retries := 0
 	if t.check == nil {
 		retries = t.group.step.Retries
@@ -80,18 +87,18 @@ func (r *run) attempts(ctx context.Context, t *task) (starlark.Value, error) {
 		e := t.event(runtime.StepRetried)
 		e.Err, e.Text = scrubbed(err), fmt.Sprintf("attempt %d of %d failed; again in %s", n+1, retries+1, pause)
 		if err := r.emit(e); err != nil {
-			return nil, err
+			return returned{}, err
 		}
 		select {
 		case <-time.After(pause):
 		case <-r.stop.Done():
-			return nil, fmt.Errorf("not tried again: %w", runtime.ErrInterrupted)
+			return returned{}, fmt.Errorf("not tried again: %w", runtime.ErrInterrupted)
 		}
 	}
 }
 
 // attempt calls the task's function once.
-func (r *run) attempt(ctx context.Context, t *task) (starlark.Value, error) {
+func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	fn, args := starlark.Callable(nil), starlark.Tuple(nil)
 	if t.check != nil {
 		fn = t.check.Fn
@@ -114,13 +121,14 @@ func (r *run) attempt(ctx context.Context, t *task) (starlark.Value, error) {
 	})
 	v, err := r.file.Call(ctx, r.stop, t.name(), fn, args)
 	if err != nil {
-		return nil, err
+		return returned{}, err
 	}
-	if _, err := runtime.Encode(v); err != nil {
-		return nil, fmt.Errorf("%s returned what a step cannot: %w", t.name(), err)
+	encoded, err := runtime.Encode(v)
+	if err != nil {
+		return returned{}, fmt.Errorf("%s returned what a step cannot: %w", t.name(), err)
 	}
 	v.Freeze()
-	return v, nil
+	return returned{v, encoded}, nil
 }
 
 // scrubbed is err with every secret taken out of its text. It still unwraps to

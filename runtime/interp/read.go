@@ -257,12 +257,20 @@ func (f *File) start(pos syntax.Position) syntax.Position {
 	if src == nil || src.file == nil {
 		return pos
 	}
-	found := pos
-	syntax.Walk(src.file, func(n syntax.Node) bool {
-		if c, ok := n.(*syntax.CallExpr); ok && c.Lparen == pos {
-			found, _ = c.Span()
+	if start, ok := src.callStarts()[place{pos.Line, pos.Col}]; ok {
+		return start
+	}
+	return pos
+}
+
+// callStarts returns where each call of a file begins, by its parenthesis.
+func callStarts(file *syntax.File) map[place]syntax.Position {
+	starts := map[place]syntax.Position{}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if c, ok := n.(*syntax.CallExpr); ok {
+			starts[place{c.Lparen.Line, c.Lparen.Col}], _ = c.Span()
 		}
 		return n != nil
 	})
-	return found
+	return starts
 }

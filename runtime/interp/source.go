@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -25,7 +26,12 @@ type source struct {
 	lines []string
 	file  *syntax.File // nil where it does not parse
 	loads []load
+
+	callStarts func() map[place]syntax.Position // made when first needed
 }
+
+// A place is a position within one file.
+type place struct{ line, col int32 }
 
 // A load is a load statement with the file it means.
 type load struct {
@@ -96,6 +102,7 @@ func hintForFile(path string, err error) string {
 // is reported, not just the first.
 func (s *sources) parse(name, text string) *source {
 	src := &source{path: name, lines: strings.Split(text, "\n")}
+	src.callStarts = sync.OnceValue(func() map[place]syntax.Position { return callStarts(src.file) })
 	rest := src.lines
 	for {
 		file, err := dialect.Parse(name, strings.Join(rest, "\n"), 0)

@@ -38,7 +38,7 @@ func (v *vet) node(n syntax.Node, top bool) {
 			v.function(n.Params, []syntax.Stmt{&syntax.ExprStmt{X: n.Body}}, top)
 			return false
 		case *syntax.DotExpr:
-			v.lookup(n, true)
+			v.lookup(n)
 			return v.static(n.X) == ""
 		case *syntax.CallExpr:
 			v.call(n, top)
@@ -80,19 +80,19 @@ func (v *vet) static(e syntax.Expr) string {
 
 // lookup returns the module member that e names, and reports one that is not
 // there.
-func (v *vet) lookup(e syntax.Expr, report bool) starlark.Value {
+func (v *vet) lookup(e syntax.Expr) starlark.Value {
 	switch e := e.(type) {
 	case *syntax.Ident:
 		if v.static(e) != "" {
 			return v.predeclared[e.Name]
 		}
 	case *syntax.DotExpr:
-		mod, ok := v.lookup(e.X, report).(starlark.HasAttrs)
+		mod, ok := v.lookup(e.X).(starlark.HasAttrs)
 		if !ok {
 			return nil
 		}
 		member, err := mod.Attr(e.Name.Name)
-		if report && (err != nil || member == nil) {
+		if err != nil || member == nil {
 			v.reading.Report(e.Name.NamePos, near(e.Name.Name, mod.AttrNames()), "%s has no %s", v.static(e.X), e.Name.Name)
 		}
 		return member

@@ -78,15 +78,20 @@ func checkCommand(cmd Command) error {
 	return nil
 }
 
-func checkVariable(name string, value runtime.Text) error {
+// VariableName says whether a shell can be given a variable of this name.
+func VariableName(name string) bool {
 	for i, r := range name {
 		letter := r == '_' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 		if !letter && (i == 0 || r < '0' || r > '9') {
-			return fmt.Errorf("%q cannot be the name of an environment variable", name)
+			return false
 		}
 	}
-	if name == "" {
-		return fmt.Errorf("an environment variable needs a name")
+	return name != ""
+}
+
+func checkVariable(name string, value runtime.Text) error {
+	if !VariableName(name) {
+		return fmt.Errorf("%q cannot be the name of an environment variable", name)
 	}
 	if strings.ContainsRune(value.Reveal(), 0) {
 		return fmt.Errorf("the environment variable %s cannot hold a NUL byte", name)

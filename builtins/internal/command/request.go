@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,14 @@ import (
 	"infra/runtime"
 	"infra/runtime/remote"
 )
+
+// ResultFields documents the command_result that every request answers with.
+var ResultFields = []call.Field{
+	{Name: "stdout", Type: "string", Doc: "what it printed, up to 8 MiB; .json() and .lines() read it"},
+	{Name: "stderr", Type: "string", Doc: "what it said; the end of it where it is long"},
+	{Name: "code", Type: "int", Doc: "its exit code; 128 + n where signal n ended it"},
+	{Name: "changed", Type: "bool", Doc: "False for reads = True"},
+}
 
 // A Request is a command that a plan asks for.
 type Request struct {
@@ -46,11 +53,9 @@ func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, err
 	return c.Value(op)
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 func (r Request) valid() error {
 	for name := range r.Env {
-		if !envName.MatchString(name) {
+		if !remote.VariableName(name) {
 			return fmt.Errorf("env: %q cannot be a variable's name", name)
 		}
 	}
