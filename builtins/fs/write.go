@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"go.starlark.net/starlark"
 
@@ -44,7 +42,8 @@ func (m module) write(c *call.Call, a writeArgs) (starlark.Value, error) {
 		return nil, fmt.Errorf("fs.write: %w", err)
 	}
 	w := writing{file.Wanted{Path: a.Path, Content: a.Content, Mode: mode}, m.at(a.Path)}
-	return c.Value(runtime.Op{Show: a.Path, Predict: w.predict, Run: w.run})
+	r := file.Replacement{Kind: "write_result", Path: a.Path, Compare: w.compare, Write: w.replace}
+	return c.Value(runtime.Op{Show: a.Path, Predict: r.Predict, Run: r.Run})
 }
 
 // writing is one file that is to be written.
@@ -53,32 +52,8 @@ type writing struct {
 	at string
 }
 
-func (w writing) predict(context.Context) (runtime.Prediction, error) {
-	differs, err := w.compare()
-	if err != nil || len(differs) == 0 {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: w.result(false)}, err
-	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: w.result(true), Detail: strings.Join(differs, "\n")}, nil
-}
-
-func (w writing) run(context.Context, io.Writer) (runtime.Result, error) {
-	differs, err := w.compare()
-	if err != nil || len(differs) == 0 {
-		return runtime.Result{Value: w.result(false)}, err
-	}
-	if err := w.replace(); err != nil {
-		return runtime.Result{}, err
-	}
-	return runtime.Result{Changed: true, Value: w.result(true)}, nil
-}
-
-func (w writing) result(changed bool) *runtime.Record {
-	return runtime.NewRecord("write_result", runtime.Field{Name: "changed", Value: starlark.Bool(changed)},
-		runtime.Field{Name: "path", Value: starlark.String(w.Path)})
-}
-
 // compare has an entry for everything in which the file is different.
-func (w writing) compare() ([]string, error) {
+func (w writing) compare(context.Context) ([]string, error) {
 	info, err := os.Stat(w.at)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []string{w.Creation()}, nil
@@ -103,7 +78,7 @@ func (w writing) compare() ([]string, error) {
 
 // replace writes a file beside the old one and renames it, so that a reader
 // and a crash see either of the two. A link stays one: its target is replaced.
-func (w writing) replace() error {
+func (w writing) replace(context.Context) error {
 	target := w.at
 	if resolved, err := filepath.EvalSymlinks(target); err == nil {
 		target = resolved

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -57,66 +56,47 @@ func (m module) put(c *call.Call, a putArgs) (starlark.Value, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ssh.put: %w", err)
 	}
-	p := putting{m, a, mode}
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: p.show(), Predict: p.predict, Run: p.run})
+	p := &putting{module: m, putArgs: a, mode: mode}
+	r := file.Replacement{Kind: "put_result", Path: a.Path, Compare: p.compare, Write: p.write}
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: p.show(), Predict: r.Predict, Run: r.Run})
 }
 
 // putting is one file on its way to a host.
 type putting struct {
 	module
 	putArgs
-	mode fs.FileMode
+	mode    fs.FileMode
+	content runtime.Text // what was compared, and is sent
 }
 
-func (p putting) show() string {
+func (p *putting) show() string {
 	if p.Content != nil {
 		return p.Path
 	}
 	return p.Source + " -> " + p.Path
 }
 
-func (p putting) run(ctx context.Context, _ io.Writer) (runtime.Result, error) {
-	content, differs, err := p.compare(ctx)
-	if err != nil || len(differs) == 0 {
-		return runtime.Result{Value: p.result(false)}, err
-	}
-	err = p.pool.Put(ctx, p.Host, remote.File{Path: p.Path, Content: content, Mode: p.mode, Owner: p.Owner, Sudo: p.Sudo})
-	if err != nil {
-		return runtime.Result{}, err
-	}
-	return runtime.Result{Changed: true, Value: p.result(true)}, nil
+func (p *putting) write(ctx context.Context) error {
+	return p.pool.Put(ctx, p.Host, remote.File{Path: p.Path, Content: p.content, Mode: p.mode, Owner: p.Owner, Sudo: p.Sudo})
 }
 
-func (p putting) predict(ctx context.Context) (runtime.Prediction, error) {
-	_, differs, err := p.compare(ctx)
-	if err != nil || len(differs) == 0 {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: p.result(false)}, err
-	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: p.result(true), Detail: strings.Join(differs, "\n")}, nil
-}
-
-func (p putting) result(changed bool) *runtime.Record {
-	return runtime.NewRecord("put_result", runtime.Field{Name: "changed", Value: starlark.Bool(changed)},
-		runtime.Field{Name: "path", Value: starlark.String(p.Path)})
-}
-
-// compare returns what the file shall hold, and a line for everything in which
-// the host's file is different.
-func (p putting) compare(ctx context.Context) (runtime.Text, []string, error) {
+// compare has a line for everything in which the host's file is different.
+func (p *putting) compare(ctx context.Context) ([]string, error) {
 	content, err := p.wanted()
 	if err != nil {
-		return content, nil, err
+		return nil, err
 	}
+	p.content = content
 	info, err := p.pool.Stat(ctx, p.Host, p.Path, p.Sudo)
 	if err != nil {
-		return content, nil, err
+		return nil, err
 	}
 	wanted := file.Wanted{Path: p.Path, Content: content, Mode: p.mode}
 	if !info.Exists {
-		return content, []string{wanted.Creation()}, nil
+		return []string{wanted.Creation()}, nil
 	}
 	if info.SHA256 == "" {
-		return content, nil, fmt.Errorf("%s is there and is no file", p.Path)
+		return nil, fmt.Errorf("%s is there and is no file", p.Path)
 	}
 	sum := sha256.Sum256([]byte(content.Reveal()))
 	differs := wanted.Differences(file.Actual{
@@ -129,10 +109,10 @@ func (p putting) compare(ctx context.Context) (runtime.Text, []string, error) {
 	if p.Owner != "" && !ownedBy(info.Owner, p.Owner) {
 		differs = append(differs, fmt.Sprintf("owner %s -> %s", info.Owner, p.Owner))
 	}
-	return content, differs, nil
+	return differs, nil
 }
 
-func (p putting) wanted() (runtime.Text, error) {
+func (p *putting) wanted() (runtime.Text, error) {
 	if p.Content != nil {
 		return *p.Content, nil
 	}
