@@ -38,6 +38,14 @@ type Op struct {
 	Show   string          // the line a person reads: the argv, or what is made of what
 	Pos    syntax.Position // where the plan asked for it
 
+	// Looks and Alters say what of its host the operation observes, be it by
+	// Run or by Predict, and what it may alter: absolute paths, each with all
+	// that lies below it. nil is everything, [Nothing] nothing. By them a
+	// preview knows which answers a change that it did not make would alter.
+	Looks, Alters []string
+	// Beyond: it observes more than its host, the network say.
+	Beyond bool
+
 	// Predict is what a dry run may honestly say. It may read the world and
 	// must not alter it. A Read needs none: a dry run carries it out.
 	Predict func(context.Context) (Prediction, error)
@@ -45,7 +53,18 @@ type Op struct {
 	// Run carries the operation out. What tools print goes to log as it
 	// comes; the engine bounds, scrubs and keeps it.
 	Run func(ctx context.Context, log io.Writer) (Result, error)
+
+	// NotKnown makes what the plan gets from a preview that cannot know the
+	// answer: nothing of it, or as much of it as is certain.
+	NotKnown func() starlark.Value
+	// Needs is not nil where arguments are not known yet, and says from where
+	// they will come. A preview then neither runs nor predicts the operation.
+	Needs *Unknown
 }
+
+// Nothing is the [Op.Looks] of what observes nothing, and the [Op.Alters] of
+// what alters nothing.
+var Nothing = []string{}
 
 // Args are an operation's arguments by parameter name. They hold JSON's types
 // only, so that encoding them gives the same bytes for the same operation.
@@ -62,6 +81,7 @@ type Prediction struct {
 	Verdict Verdict
 	Value   starlark.Value // what the plan gets; fields not known yet are [Unknown]
 	Detail  string         // a diff, or a list of what would happen; may be empty
+	Note    string         // shown in brackets behind the operation, "stdout is assumed"; may be empty
 }
 
 // A Verdict sums up a prediction.

@@ -37,9 +37,14 @@ func New(root string, specs []builtins.Spec) *Engine {
 	return e
 }
 
-// Read reads a plan file. It has no effect.
+// Read reads a plan file, to be run. It has no effect.
 func (e *Engine) Read(ctx context.Context, path string) (*interp.File, error) {
 	return e.in.Read(ctx, path)
+}
+
+// Preview reads a plan file for a dry run: that is what Run makes of it.
+func (e *Engine) Preview(ctx context.Context, path string) (*interp.File, error) {
+	return e.in.Preview(ctx, path)
 }
 
 // door leads an operation to the run that its step belongs to.

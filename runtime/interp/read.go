@@ -38,8 +38,9 @@ func New(root string, specs []builtins.Spec, do runtime.Do) *Interp {
 
 // A File is a plan file that has been read, with all it loads.
 type File struct {
-	Path string // from the project's root
-	Plan *runtime.Plan
+	Path    string // from the project's root
+	Plan    *runtime.Plan
+	Preview bool // it was read to be previewed, and cannot be run
 
 	sources map[string]*source
 }
@@ -66,6 +67,16 @@ func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
 		return nil, file.complete(problems)
 	}
 	return file, nil
+}
+
+// Preview is Read for a dry run: the files are compiled so that their code
+// cannot decide on an [runtime.Unknown].
+func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
+	f, err := in.Read(ctx, path)
+	if f != nil {
+		f.Preview = true
+	}
+	return f, err
 }
 
 // fromRoot returns path, which is from the working directory, as a path from
