@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"encoding/json"
 	"time"
 
 	"go.starlark.net/syntax"
@@ -40,7 +41,9 @@ const (
 	OpEnded     EventKind = "op_ended"
 	Logged      EventKind = "logged" // the plan called log() or print()
 	StepEnded   EventKind = "step_ended"
-	Stopping    EventKind = "stopping" // the run was asked to stop: nothing new starts; for people, not kept
+	Doubted     EventKind = "doubted"     // of a dry run: Step may come before or after another one that alters what it looks at; Text says which
+	RunResumed  EventKind = "run_resumed" // another process goes on with the run; Text is its version of infra
+	Stopping    EventKind = "stopping"    // the run was asked to stop: nothing new starts; for people, not kept
 	RunEnded    EventKind = "run_ended"
 )
 
@@ -49,7 +52,7 @@ type OpEvent struct {
 	ID      int    // counts a run's operations from 1
 	Op      Op     //
 	Changed bool   // OpEnded: whether the world is different now
-	Output  string // OpEnded: the file, in the run's folder, that holds what was printed; "" for nothing
+	Output  string // the file, in the run's folder: OpAsked, that will hold what is printed; OpEnded, that holds it; "" for nothing
 	Result  []byte // OpEnded: the encoded result
 
 	Prediction *Prediction // OpEnded of a dry run
@@ -76,6 +79,15 @@ type RunStart struct {
 	DryRun bool
 	Steps  []*Step  // the selected steps, in the order in which they are shown
 	Checks []*Check // the checks that will be run after them
+
+	Options json.RawMessage // how the run was called, as JSON; for a process that resumes it
+	Sources []Source        // what the plan was read from, in the order of reading
+}
+
+// A Source is a file that a plan was read from.
+type Source struct {
+	Path   string `json:"path"`   // from the project's root
+	SHA256 string `json:"sha256"` // of its content, in hex
 }
 
 // Totals counts what a run did, or a dry run would do.

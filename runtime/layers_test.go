@@ -12,7 +12,7 @@ import (
 var layers = []string{
 	"runtime",
 	"runtime/journal runtime/remote",
-	"builtins/internal/call builtins/internal/sshdtest",
+	"builtins/internal/call builtins/internal/sshdtest runtime/preview",
 	"builtins/internal/calltest builtins/internal/command builtins/internal/file",
 	"builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh",
 	"builtins",

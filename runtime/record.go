@@ -66,12 +66,9 @@ func (r *Record) Truth() starlark.Bool { return true }
 func (r *Record) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", r.kind) }
 
 // Attr returns a field, or json or lines where there is a stdout. A field that
-// only a real run will know is a [NotKnownError].
+// only a real run will know is [Unknown].
 func (r *Record) Attr(name string) (starlark.Value, error) {
 	if v := r.field(name); v != nil {
-		if u, ok := v.(Unknown); ok {
-			return nil, &NotKnownError{Field: name, Origin: u}
-		}
 		return v, nil
 	}
 	if r.field("stdout") == nil {
@@ -108,36 +105,29 @@ func (r *Record) field(name string) starlark.Value {
 	return nil
 }
 
-func (r *Record) stdout() (starlark.String, error) {
-	v, err := r.Attr("stdout")
-	if err != nil {
-		return "", err
-	}
-	s, _ := starlark.AsString(v)
-	return starlark.String(s), nil
-}
-
-func (r *Record) json(thread *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (r *Record) json(thread *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if err := starlark.UnpackArgs("json", args, kwargs); err != nil {
 		return nil, err
 	}
-	out, err := r.stdout()
-	if err != nil {
-		return nil, err
+	out := r.field("stdout")
+	if u, ok := out.(Unknown); ok {
+		return u.As(PlainData), nil
 	}
-	return starlark.Call(thread, starlarkjson.Module.Members["decode"], starlark.Tuple{out}, nil)
+	text, _ := starlark.AsString(out)
+	return starlark.Call(thread, starlarkjson.Module.Members["decode"], starlark.Tuple{starlark.String(text)}, nil)
 }
 
-func (r *Record) lines(_ *starlark.Thread, fn *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+func (r *Record) lines(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	if err := starlark.UnpackArgs("lines", args, kwargs); err != nil {
 		return nil, err
 	}
-	out, err := r.stdout()
-	if err != nil {
-		return nil, err
+	out := r.field("stdout")
+	if u, ok := out.(Unknown); ok {
+		return u.As(StringsShape), nil
 	}
+	text, _ := starlark.AsString(out)
 	var lines []starlark.Value
-	for l := range strings.Lines(string(out)) {
+	for l := range strings.Lines(text) {
 		lines = append(lines, starlark.String(strings.TrimRight(l, "\r\n")))
 	}
 	return starlark.NewList(lines), nil

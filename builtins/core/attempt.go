@@ -17,9 +17,10 @@ type attemptArgs struct {
 
 func attemptSpec() call.Spec {
 	return call.New(call.Spec{
-		Name:    "attempt",
-		Level:   call.Anywhere,
-		Doc:     "Calls fn and catches its failure. Cancellation, a question nobody answered, a lock and a dry run's \"not known yet\" are never caught.",
+		Name:  "attempt",
+		Level: call.Anywhere,
+		Doc: "Calls fn and catches its failure. Cancellation, a question nobody answered, a lock and a dry run's \"not known yet\" are never caught. " +
+			"Where fn changes something, a dry run does not know whether that will succeed: ok, value and error are not known then.",
 		Returns: "attempt", Fields: []call.Field{
 			{Name: "ok", Type: "bool", Doc: "whether fn returned"},
 			{Name: "value", Type: "value", Doc: "what fn returned, or None"},
@@ -32,19 +33,32 @@ if not tried.ok:
 }
 
 func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
+	ctx, doubt := runtime.WithDoubt(c.Context())
+	runtime.SetContext(c.Thread, ctx)
 	v, err := starlark.Call(c.Thread, a.Fn, nil, nil)
-	if err == nil {
-		return outcome(true, v, ""), nil
-	}
-	if c.Context().Err() != nil || !catchable(err) {
+	runtime.SetContext(c.Thread, c.Context())
+	if err != nil && (c.Context().Err() != nil || !catchable(err)) {
 		return nil, err
 	}
-	msg := err.Error()
+	foreseen := doubt.Raised()
+	switch {
+	case err == nil && foreseen == nil:
+		return outcome(starlark.True, v, starlark.String("")), nil
+	case err == nil:
+		return outcome(foreseen.As(runtime.BoolShape), foreseen.As(nil), foreseen.As(runtime.StringShape)), nil
+	case foreseen != nil: // it fails here, unless it fails before
+		return outcome(starlark.False, starlark.None, foreseen.As(runtime.StringShape)), nil
+	}
+	return outcome(starlark.False, starlark.None, starlark.String(said(err))), nil
+}
+
+// said is the failure's text without the place, which the plan knows.
+func said(err error) string {
 	var eval *starlark.EvalError
 	if errors.As(err, &eval) {
-		msg = eval.Msg
+		return strings.TrimSpace(runtime.Scrub(eval.Msg))
 	}
-	return outcome(false, starlark.None, strings.TrimSpace(runtime.Scrub(msg))), nil
+	return strings.TrimSpace(runtime.Scrub(err.Error()))
 }
 
 func catchable(err error) bool {
@@ -60,7 +74,7 @@ func catchable(err error) bool {
 	return true
 }
 
-func outcome(ok bool, v starlark.Value, msg string) starlark.Value {
-	return runtime.NewRecord("attempt", runtime.Field{Name: "ok", Value: starlark.Bool(ok)},
-		runtime.Field{Name: "value", Value: v}, runtime.Field{Name: "error", Value: starlark.String(msg)})
+func outcome(ok, v, msg starlark.Value) starlark.Value {
+	return runtime.NewRecord("attempt", runtime.Field{Name: "ok", Value: ok},
+		runtime.Field{Name: "value", Value: v}, runtime.Field{Name: "error", Value: msg})
 }

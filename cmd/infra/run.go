@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,11 +24,14 @@ import (
 
 // runFlags are the flags of infra run.
 type runFlags struct {
-	dryRun, yes, json, detailed bool
-	steps, hosts                []string
-	sshConfig, flake            string
-	jobs                        int
-	grace                       time.Duration
+	dryRun, offline, build  bool
+	strict, detailed        bool
+	yes, json, github       bool
+	steps, hosts            []string
+	sshConfig, flake, junit string
+	out, plan               string
+	jobs                    int
+	grace                   time.Duration
 }
 
 func newRun(a *app) *cobra.Command {
@@ -38,57 +43,119 @@ func newRun(a *app) *cobra.Command {
 side, and then runs its checks. Every operation is journaled before it starts.
 
 With --dry-run nothing is changed: reads happen, builds are evaluated, and
-changes are shown with what they would do.
+changes are shown with what they would do. Each operation is one of: no change,
+change, destroy, unknown. --strict fails a preview in which anything is unknown.
+
+--out saves the preview for a person to review. --plan then carries out exactly
+that: the plan is previewed again, unseen, and where anything is not as it was
+(the plan's files, the flake, nix, a host, an operation), every difference is
+named and nothing is done. It wants the same --flake and --ssh-config.
+
+For CI there are --json, --junit and, on GitHub, annotations and a summary of
+the job; --github gives the annotations elsewhere too.
 
 The first Ctrl-C starts nothing new and lets the running operations end within
 the grace period; the second ends them at once.
 
 ` + exitCodes,
 		Example: `  infra run --dry-run plans/blackphos.star
+  infra run --dry-run --strict --junit results.xml plans/blackphos.star
   infra run plans/blackphos.star
+  infra run --dry-run --out blackphos.json plans/blackphos.star
+  infra run --plan blackphos.json
   infra run plans/fleet-update.star --host rosegold --step switch`,
-		Args:              exactly(1, "one plan file"),
+		Args:              planArgs(&f),
 		ValidArgsFunction: planFiles,
-		RunE:              func(c *cobra.Command, args []string) error { return a.run(c.Context(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := f.check(c); err != nil {
+				return usage(c, err)
+			}
+			if !c.Flags().Changed("github") {
+				f.github = a.watched()
+			}
+			a.github = f.github
+			return a.run(c.Context(), strings.Join(args, ""), f)
+		},
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.dryRun, "dry-run", false, "show what a run would do, and change nothing")
+	fl.BoolVar(&f.offline, "offline", false, "with --dry-run: ask no host and no server; what they would answer is not known")
+	fl.BoolVar(&f.build, "build", false, "with --dry-run: carry out the builds, which change nothing but the store")
 	fl.StringSliceVar(&f.steps, "step", nil, "run only this step and what it needs; no checks (repeatable)")
 	fl.StringSliceVar(&f.hosts, "host", nil, "change only this host (repeatable)")
 	fl.BoolVar(&f.yes, "yes", false, "answer every question with yes")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
+	fl.BoolVar(&f.strict, "strict", false, "with --dry-run: exit code 1 when anything is unknown")
 	fl.BoolVar(&f.detailed, "detailed-exitcode", false, "with --dry-run: exit code 3 when there is something to do")
+	fl.BoolVar(&f.github, "github", false, "print annotations for GitHub on stderr (default: where GITHUB_ACTIONS is true)")
+	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")
+	fl.StringVar(&f.out, "out", "", "with --dry-run: save the preview in this file")
+	fl.StringVar(&f.plan, "plan", "", "carry out the preview saved in this file, and nothing else")
 	fl.StringVar(&f.sshConfig, "ssh-config", "", "read this file instead of ~/.ssh/config")
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many steps run at once, over all hosts (default 64)")
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
 	_ = c.MarkFlagFilename("ssh-config") // fails only for a flag that is not there
+	_ = c.MarkFlagFilename("junit", "xml")
+	_ = c.MarkFlagFilename("out", "json")
+	_ = c.MarkFlagFilename("plan", "json")
 	_ = c.MarkFlagDirname("flake")
 	return c
 }
 
+// check refuses flags that would do nothing.
+func (f runFlags) check(c *cobra.Command) error {
+	for _, name := range []string{"strict", "detailed-exitcode", "offline", "build"} {
+		if c.Flags().Changed(name) && !f.dryRun {
+			return fmt.Errorf("--%s is for previews: it wants --dry-run", name)
+		}
+	}
+	return f.checkSaved(c)
+}
+
 // run runs infra run.
 func (a *app) run(ctx context.Context, path string, f runFlags) error {
+	out, err := a.newOutputs(cmp.Or(path, f.plan), f)
+	if err != nil {
+		return err
+	}
+	return out.finish(a.runPlan(ctx, path, f, out))
+}
+
+// runPlan runs a plan or previews it, and shows it on to.
+func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs) error {
+	p, path, err := newPreviewer(&f, path)
+	if err != nil {
+		return err
+	}
 	root, err := rootOf(path)
 	if err != nil {
 		return exit{exitUsage, err}
 	}
+	to.in(root)
 	f.sshConfig, f.flake = fromHere(f.sshConfig), fromHere(f.flake)
 	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
 	defer pool.Close()
 	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
-	file, err := e.Read(a.withPrint(ctx), path)
+	read := e.Read
+	if f.dryRun {
+		read = e.Preview
+	}
+	file, err := read(a.withPrint(ctx), path)
 	if err != nil {
 		return loading(err)
 	}
 	hard, stop, release := signals(ctx)
 	defer release()
-	show := a.reader(f.json)
-	out, err := e.Run(hard, file, engine.Options{
-		DryRun: f.dryRun, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
-		Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, show), Show: show.Read, Version: version(),
-	})
-	show.Close()
+	opts := engine.Options{
+		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
+		Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
+	}
+	p.in(e, root, f.flake, pool)
+	if err := p.verify(hard, path, file, opts); err != nil {
+		return err
+	}
+	out, err := p.run(hard, a, file, opts, to.show.Close)
 	if errors.Is(err, engine.ErrSelection) {
 		return exit{exitUsage, err}
 	}
@@ -130,32 +197,37 @@ func loading(err error) error {
 
 // withPrint lets a plan file's print show while it is read.
 func (a *app) withPrint(ctx context.Context) context.Context {
-	return runtime.WithPrint(ctx, func(text string) { fmt.Fprintln(a.stderr, runtime.Scrub(text)) })
-}
-
-func (a *app) reader(asJSON bool) reader {
-	if asJSON {
-		return newJSON(a.stdout)
-	}
-	return newPeopleReader(a.stderr, a.getenv)
+	return runtime.WithPrint(ctx, func(text string) { fmt.Fprintln(a.words(), printable(text)) })
 }
 
 // ending is the exit code that an outcome stands for. What went wrong has been
 // shown by the reader.
 func ending(out engine.Outcome, f runFlags) error {
-	switch out.Status {
-	case runtime.Failed:
-		return exit{code: exitFailed}
-	case runtime.Held:
-		return exit{code: exitHeld}
-	case runtime.Interrupted:
-		return exit{code: exitInterrupted}
-	}
-	v := out.Totals.Verdicts
-	if f.detailed && v[runtime.WillChange]+v[runtime.WillDestroy]+v[runtime.NotKnown]+out.Totals.Steps[runtime.Stopped] > 0 {
-		return exit{code: exitPending}
+	if code := f.code(out.Status, &out.Totals); code != exitOK {
+		return exit{code: code}
 	}
 	return nil
+}
+
+// code is the exit code of a run that ended so. A failure goes before what is
+// not known, and that before what there is to do.
+func (f runFlags) code(st runtime.Status, t *runtime.Totals) int {
+	switch st {
+	case runtime.Failed:
+		return exitFailed
+	case runtime.Held:
+		return exitHeld
+	case runtime.Interrupted:
+		return exitInterrupted
+	}
+	unknown := notKnown(t)
+	switch {
+	case f.strict && unknown > 0:
+		return exitFailed
+	case f.detailed && unknown+t.Verdicts[runtime.WillChange]+t.Verdicts[runtime.WillDestroy] > 0:
+		return exitPending
+	}
+	return exitOK
 }
 
 // signals returns the context of operations, which the second signal ends, and

@@ -54,7 +54,12 @@ func (tr *trial) infra(args ...string) ran {
 	for len(args) > 0 && strings.Contains(args[0], "=") {
 		env, args = append(env, args[0]), args[1:]
 	}
-	cmd := exec.Command("infra", args...)
+	return tr.runs(exec.Command("infra", args...), env)
+}
+
+// runs a command in the project.
+func (tr *trial) runs(cmd *exec.Cmd, env []string) ran {
+	tr.Helper()
 	cmd.Dir, cmd.Env = tr.fleet.Project(), env
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -63,6 +63,9 @@ func bench(ctx context.Context, out io.Writer) error {
 			slow = append(slow, fmt.Sprintf("%s took %s, and should stay under %s", r.work, a.wall.Round(time.Millisecond), r.limit))
 		}
 	}
+	if err := dryRuns(ctx, dir, out); err != nil {
+		slow = append(slow, err.Error())
+	}
 	if len(slow) > 0 {
 		return errors.New(strings.Join(slow, "; "))
 	}

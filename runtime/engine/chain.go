@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"infra/runtime"
@@ -19,6 +18,8 @@ type policy struct {
 //
 //   - scoped first: what a plan may not ask for is refused before it becomes a
 //     record of something that was tried;
+//   - reviewed after scoped, which knows the plainer reason, and before all that
+//     leaves a trace: what nobody reviewed is not even begun;
 //   - stoppable before announced: an operation that will not start must not be
 //     journaled as begun;
 //   - announced round all that can fail: the journal has every operation
@@ -27,6 +28,7 @@ type policy struct {
 //     people will see it, and no secret in it.
 var policies = []policy{
 	{"scoped", scoped},
+	{"reviewed", reviewed},
 	{"stoppable", stoppable},
 	{"announced", announced},
 	{"scrubbing", scrubbing},
@@ -131,53 +133,4 @@ func located(_ *run, next runtime.Do) runtime.Do {
 // carryOut is what the door leads to in a run.
 func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	return op.Run(ctx, outputOf(ctx))
-}
-
-// predict is what the door leads to in a dry run: reads happen, everything
-// else answers with what is known without it.
-//
-// What is asked after a previewed change of the same host is answered as if
-// that had not been made. The preview says so; and an answer that cannot be
-// had before the change, or before a build, is not known, rather than a failure.
-func predict(ctx context.Context, op runtime.Op) (runtime.Result, error) {
-	out := outputOf(ctx)
-	change, after := out.run.changed.Load(op.Host)
-	res, err := foresee(ctx, op, out)
-	if after && op.Effect == runtime.Read {
-		out.note = "before the change"
-	}
-	if !after && op.Host == "" {
-		change, after = out.run.unbuilt.Load(op.Host)
-	}
-	if after && err != nil && verdict(err) == runtime.Failed {
-		err = fmt.Errorf("%w; before that it fails: %w", &runtime.NotKnownError{Field: "what it answers", Origin: change.(runtime.Unknown)}, err)
-	}
-	return res, err
-}
-
-// foreseen notes a change, or a build, that a dry run did not make.
-func (r *run) foreseen(op runtime.Op) {
-	made := &r.changed
-	if op.Effect == runtime.Build {
-		made = &r.unbuilt
-	}
-	made.Store(op.Host, runtime.Unknown{Op: op.Name, Pos: op.Pos})
-}
-
-func foresee(ctx context.Context, op runtime.Op, out *output) (runtime.Result, error) {
-	if op.Effect == runtime.Read {
-		return op.Run(ctx, io.Discard)
-	}
-	if op.Predict == nil {
-		return runtime.Result{}, fmt.Errorf("it has no prediction, and a dry run does not guess")
-	}
-	p, err := op.Predict(ctx)
-	if err != nil {
-		return runtime.Result{}, err
-	}
-	out.op.Prediction = &p
-	if p.Verdict != runtime.NoChange {
-		out.run.foreseen(op)
-	}
-	return runtime.Result{Value: p.Value}, nil
 }

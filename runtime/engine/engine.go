@@ -18,6 +18,7 @@ import (
 	"infra/runtime"
 	"infra/runtime/interp"
 	"infra/runtime/journal"
+	"infra/runtime/preview"
 )
 
 // ErrSelection: there is no such step or host in the plan.
@@ -58,10 +59,16 @@ func door(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 
 // Options say how a plan is run.
 type Options struct {
-	DryRun bool
-	Steps  []string // only these steps and what they need; empty: all
-	Hosts  []string // only these hosts; empty: all of the plan
-	Jobs   int      // steps that run at once, over all hosts; 0: 64
+	Steps []string // only these steps and what they need; empty: all
+	Hosts []string // only these hosts; empty: all of the plan
+	Jobs  int      // steps that run at once, over all hosts; 0: 64
+
+	// Reviewed holds the run to a preview: no step and no operation starts that
+	// is not in it, but those that only look. nil holds it to nothing.
+	Reviewed *preview.Document
+
+	Offline bool // of a preview: what needs a host or the network is not asked
+	Build   bool // of a preview: builds are carried out
 
 	// Stop ends the start of anything new. What runs gets Grace, then it is
 	// ended too, as it is at once when the context of Run ends.
@@ -93,22 +100,20 @@ type run struct {
 	hosts   map[string]bool // that operations may touch; nil: those of the plan
 	started time.Time
 
+	expected expected // of the steps, where they were reviewed
+
 	stop context.Context // nothing new starts after it ends
 	do   runtime.Do      // the door: every policy round the one that acts
 
 	start   *runtime.RunStart // what readers are told first
 	journal *journal.Journal  // nil in a dry run, which writes nothing
 
-	// Of a dry run: by host, the last change and the last build that were
-	// foreseen and not made, as the runtime.Unknown of what they answer.
-	changed, unbuilt sync.Map
-
 	ops    atomic.Int64
 	show   sync.Mutex // readers see one event at a time
 	totals runtime.Totals
 }
 
-// Run runs a plan, or previews it. The error says why it could not begin, or
+// Run runs a plan, or previews it where it was read for that. The error says why it could not begin, or
 // that the journal cannot be written any more; how the plan itself ended is
 // the outcome's status.
 func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outcome, error) {
@@ -123,6 +128,9 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	if len(opts.Hosts) > 0 {
 		r.hosts = set(opts.Hosts)
 	}
+	if err := r.expect(tasks); err != nil {
+		return Outcome{}, err
+	}
 	release, err := e.enter(r, tasks)
 	if err != nil {
 		return Outcome{}, err
@@ -136,9 +144,9 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 // enter is the only place that knows a dry run from a run: it chooses the
 // door, takes the locks and opens the journal.
 func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
-	r.start = &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.opts.DryRun, Steps: tasks.steps}
-	if r.opts.DryRun {
-		r.do = r.chain(predict)
+	r.start = &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.file.Preview, Steps: tasks.steps}
+	if r.file.Preview {
+		r.do = r.chain(foresee)
 		r.opts.Ask = func(context.Context, string) (bool, error) { return true, nil }
 		return func() {}, nil
 	}
@@ -191,6 +199,9 @@ func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
 	if status == runtime.OK {
 		r.schedule(ctx, checkGroups(r.start.Checks))
 		status = r.status()
+	}
+	if r.file.Preview {
+		r.doubt(tasks.groups)
 	}
 	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}
 	err := r.emit(runtime.Event{Kind: runtime.RunEnded, Status: status, Totals: &out.Totals, Took: out.Took})
@@ -246,6 +257,8 @@ func (r *run) count(e runtime.Event) {
 		if p := e.Op.Prediction; p != nil {
 			r.totals.Verdicts[p.Verdict]++
 		}
+	case runtime.Doubted:
+		r.totals.Verdicts[runtime.NotKnown]++
 	}
 }
 

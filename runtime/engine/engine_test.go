@@ -17,11 +17,15 @@ import (
 type trial struct {
 	*testing.T
 	root   string
+	dry    bool // it is previewed
 	mu     sync.Mutex
 	events []runtime.Event
 }
 
 func newTrial(t *testing.T) *trial { return &trial{T: t, root: t.TempDir()} }
+
+// newPreview is a trial that previews.
+func newPreview(t *testing.T) *trial { return &trial{T: t, root: t.TempDir(), dry: true} }
 
 // run runs the plan with opts, whose Show and Stop it may fill in.
 func (t *trial) run(text string, opts Options) (Outcome, error) {
@@ -31,7 +35,11 @@ func (t *trial) run(text string, opts Options) (Outcome, error) {
 		t.Fatal(err)
 	}
 	e := New(t.root, builtins.All(builtins.Deps{Root: t.root}))
-	file, err := e.Read(t.Context(), path)
+	read := e.Read
+	if t.dry {
+		read = e.Preview
+	}
+	file, err := read(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,10 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 		done, err = r.attempts(ctx, t)
 	}
 	end.Status = verdict(err)
+	if end.Status == runtime.Stopped {
+		t.history.broken = true
+		done.value = runtime.Unknown{Op: t.name(), Pos: t.group.step.Pos}
+	}
 	switch {
 	case t.check != nil && err == nil:
 		end.Status, end.Text = judge(t.check, done.value)
@@ -114,12 +118,16 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 		}
 	}
 	ctx = withTask(ctx, t)
+	t.reviewed = 0
 	ctx = runtime.WithPrint(ctx, func(text string) {
 		e := t.event(runtime.Logged)
 		e.Text = runtime.Scrub(text)
 		_ = r.emit(e) // a journal that is gone is noticed by the next operation
 	})
 	v, err := r.file.Call(ctx, r.stop, t.name(), fn, args)
+	if err == nil {
+		err = r.complete(t)
+	}
 	if err != nil {
 		return returned{}, err
 	}

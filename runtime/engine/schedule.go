@@ -158,6 +158,9 @@ func (s *scheduler) mayStart(g *group) bool {
 func (s *scheduler) launch(t *task) {
 	s.active++
 	t.group.active++
+	if s.run.file.Preview {
+		t.begin()
+	}
 	if t.group.step != nil {
 		for _, name := range t.group.step.Locks {
 			s.locks[name] = true
@@ -250,7 +253,7 @@ func (s *scheduler) finish(t *task, status runtime.Status) {
 		s.note(t)
 		for _, n := range t.next {
 			n.waiting--
-			if t.status != runtime.OK && n.blocked == nil {
+			if !t.succeeded() && n.blocked == nil {
 				n.blocked = t
 			}
 			if n.waiting > 0 || n.status != "" {
@@ -277,17 +280,19 @@ func (s *scheduler) whyNot(t *task) (runtime.Status, error) {
 	if b.host != nil {
 		name += " on " + b.host.Name
 	}
-	if b.status == runtime.Stopped {
-		return runtime.Skipped, fmt.Errorf("not previewed: it needs %s, whose preview could not go on", name)
-	}
 	return runtime.Skipped, fmt.Errorf("not started: it needs %s, which ended as %s", name, b.status)
 }
 
-// note keeps a group's rules up to date with how one of its tasks ended. A
-// preview that stopped is no failure: the other hosts are still previewed.
+// succeeded says whether what needs t goes on. A preview that stopped is no
+// failure: what it would return is not known, and that is previewed further.
+func (t *task) succeeded() bool {
+	return t.status == runtime.OK || t.status == runtime.Stopped
+}
+
+// note keeps a group's rules up to date with how one of its tasks ended.
 func (s *scheduler) note(t *task) {
 	g := t.group
-	good := t.status == runtime.OK || t.status == runtime.Stopped
+	good := t.succeeded()
 	switch {
 	case g.step == nil || t.host == nil:
 	case good && t.canary:

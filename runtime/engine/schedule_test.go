@@ -72,11 +72,11 @@ p = plan(hosts = fleet, steps = [step(ready, each = fleet), step(f, needs = [rea
 }
 
 func TestACanarysStoppedPreviewStopsNoOther(t *testing.T) {
-	tr := newTrial(t)
+	tr := newPreview(t)
 	out := tr.must(runtime.OK, fleet+`
-def f(host): return local.run(["true"]).stdout
+def f(host): return [l for l in local.run(["true"]).lines()]
 p = plan(hosts = fleet, steps = [step(f, each = fleet, canary = 1)])
-`, Options{DryRun: true})
+`, Options{})
 	if out.Totals.Steps[runtime.Stopped] != 6 {
 		t.Errorf("previewed %v", out.Totals.Steps)
 	}
@@ -240,7 +240,7 @@ p = plan(steps = [step(c), step(b, needs = [a]), step(a)], checks = [check(lambd
 }
 
 func TestThousandsOfSteps(t *testing.T) {
-	tr := newTrial(t)
+	tr := newPreview(t)
 	out := tr.must(runtime.OK, `
 hosts = [host("h%d" % i, system = "x86_64-linux") for i in range(1000)]
 def f0(host): return 0
@@ -250,7 +250,7 @@ s1 = step(f1, name = "s1", each = hosts, needs = [s0])
 s2 = step(f1, name = "s2", each = hosts, needs = [s1], parallel = 7)
 s3 = step(f1, name = "s3", each = hosts, needs = [s2], canary = 3)
 p = plan(hosts = hosts, steps = [s0, s1, s2, s3])
-`, Options{DryRun: true})
+`, Options{})
 	if out.Totals.Steps[runtime.OK] != 4000 {
 		t.Error(out.Totals.Steps)
 	}

@@ -26,6 +26,9 @@ type task struct {
 	blocked *task   // a need that did not succeed
 	value   starlark.Value
 	status  runtime.Status // "" until it has ended
+	history *history       // of a preview, once it has begun
+
+	reviewed int // operations of this attempt that were let through, of those that were reviewed
 }
 
 // A need is what a task gets from another step: the result of one task, or of
@@ -46,6 +49,7 @@ type group struct {
 	held     error // why none starts: the question was not answered with yes
 	answer   answer
 	listed   bool // in the scheduler's list of groups with something to start
+	whole    whole
 }
 
 // answer is where a group's question stands.

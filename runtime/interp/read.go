@@ -21,6 +21,10 @@ import (
 
 // Interp reads the files of one project.
 type Interp struct {
+	// Forms are what a preview looks at. None may be missing; a test that takes
+	// one out must find that previews then lie.
+	Forms Forms
+
 	root        string
 	predeclared starlark.StringDict
 	specs       map[string]builtins.Spec
@@ -33,7 +37,7 @@ func New(root string, specs []builtins.Spec, do runtime.Do) *Interp {
 	for _, s := range specs {
 		byName[s.Name] = s
 	}
-	return &Interp{root: root, predeclared: builtins.Predeclared(specs, do), specs: byName}
+	return &Interp{Forms: DryRunForms(), root: root, predeclared: builtins.Predeclared(specs, do), specs: byName}
 }
 
 // A File is a plan file that has been read, with all it loads.
@@ -49,6 +53,20 @@ type File struct {
 // it before anything is run. The error is [runtime.Problems] where the files
 // are at fault. Reading has no effect on the world.
 func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
+	return in.readWith(ctx, path, in.Forms.inRun())
+}
+
+// Preview is Read for a dry run: the files are compiled so that their code
+// cannot decide on an [runtime.Unknown].
+func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
+	f, err := in.readWith(ctx, path, in.Forms)
+	if f != nil {
+		f.Preview = true
+	}
+	return f, err
+}
+
+func (in *Interp) readWith(ctx context.Context, path string, forms Forms) (*File, error) {
 	rel, err := in.fromRoot(path)
 	if err != nil {
 		return nil, err
@@ -57,9 +75,10 @@ func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
 	src := &sources{root: in.root, byPath: map[string]*source{}, undefined: starlark.StringDict{}, reading: reading}
 	main := src.add(rel, nil, syntax.MakePosition(&rel, 0, 0))
 	file := &File{Path: rel, sources: src.byPath}
-	programs, runnable := in.compile(src)
+	bound := forms.bind(in.predeclared)
+	programs, runnable := in.compile(src, forms, bound)
 	if runnable {
-		if globals := in.execute(ctx, src, programs); globals != nil {
+		if globals := in.execute(ctx, src, programs, bound.predeclared); globals != nil {
 			file.Plan = thePlan(main, globals, reading)
 		}
 	}
@@ -67,16 +86,6 @@ func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
 		return nil, file.complete(problems)
 	}
 	return file, nil
-}
-
-// Preview is Read for a dry run: the files are compiled so that their code
-// cannot decide on an [runtime.Unknown].
-func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
-	f, err := in.Read(ctx, path)
-	if f != nil {
-		f.Preview = true
-	}
-	return f, err
 }
 
 // fromRoot returns path, which is from the working directory, as a path from
@@ -96,9 +105,9 @@ func (in *Interp) fromRoot(path string) (string, error) {
 	return filepath.ToSlash(rel), nil
 }
 
-// compile resolves and vets every file. runnable is false where running them
-// would act, or would only repeat what was found.
-func (in *Interp) compile(src *sources) (programs map[string]*starlark.Program, runnable bool) {
+// compile resolves, vets and instruments every file. runnable is false where
+// running them would act, or would only repeat what was found.
+func (in *Interp) compile(src *sources, forms Forms, bound *bindings) (programs map[string]*starlark.Program, runnable bool) {
 	v := &vet{predeclared: in.predeclared, specs: in.specs, reading: src.reading}
 	programs = map[string]*starlark.Program{}
 	runnable = len(src.reading.Problems()) == 0
@@ -112,7 +121,7 @@ func (in *Interp) compile(src *sources) (programs map[string]*starlark.Program, 
 			continue
 		}
 		v.file(s.file)
-		programs[s.path] = prog
+		programs[s.path] = in.guard(src, s, prog, forms, bound)
 	}
 	return programs, runnable && !v.effects
 }
@@ -140,6 +149,22 @@ func (in *Interp) resolve(src *sources, s *source) (*starlark.Program, error) {
 		return nil, errs
 	}
 	return prog, err
+}
+
+// guard returns the program of s with forms, or plain where s has none of
+// them. What is shown of a file, and what vet sees, is the tree as it was
+// written: a second one is rewritten.
+func (in *Interp) guard(src *sources, s *source, plain *starlark.Program, forms Forms, bound *bindings) *starlark.Program {
+	tree, err := dialect.Parse(s.path, strings.Join(s.lines, "\n"), 0)
+	if err != nil || !instrument(tree, forms) {
+		return plain
+	}
+	prog, err := starlark.FileProgram(tree, func(name string) bool { return bound.predeclared.Has(name) || src.undefined.Has(name) })
+	if err != nil { // what has been written here resolves, or the plain tree would not have
+		src.reading.Report(syntax.MakePosition(&s.path, 1, 1), "this is a mistake in infra", "the file cannot be compiled for this: %s", err)
+		return plain
+	}
+	return prog
 }
 
 func undefinedName(e resolve.Error) (string, bool) {
@@ -180,8 +205,8 @@ var resolveHints = map[string]string{
 
 // execute runs the files, each after what it loads, and returns the globals of
 // the last one, or nil after an error.
-func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program) starlark.StringDict {
-	predeclared := maps.Clone(in.predeclared)
+func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program, bound starlark.StringDict) starlark.StringDict {
+	predeclared := maps.Clone(bound)
 	maps.Copy(predeclared, src.undefined)
 	modules := map[string]starlark.StringDict{}
 	for _, s := range src.order {

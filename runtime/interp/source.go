@@ -1,6 +1,7 @@
 package interp
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -210,4 +211,14 @@ func (src *source) line(n int32) string {
 		return ""
 	}
 	return strings.TrimRight(src.lines[n-1], "\r")
+}
+
+// Sources returns the SHA-256 of every file that was read, by its path from
+// the project's root.
+func (f *File) Sources() map[string]string {
+	digests := make(map[string]string, len(f.sources))
+	for name, src := range f.sources {
+		digests[name] = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(src.lines, "\n"))))
+	}
+	return digests
 }

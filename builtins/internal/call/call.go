@@ -6,6 +6,7 @@ package call
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -50,12 +51,15 @@ func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
 	s.Params = params
 	s.run = func(c *Call, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		var a A
-		seen, err := unpack(params, &a, args, kwargs)
+		given, err := unpack(params, &a, args, kwargs)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.spec.Name, err)
 		}
-		c.args = seen
+		c.args, c.needs = given.kept, given.needs
 		v, err := fn(c, a)
+		if c.needs != nil && !c.asked {
+			return c.withoutAsking(err)
+		}
 		if v == nil {
 			v = starlark.None
 		}
@@ -69,10 +73,12 @@ type Call struct {
 	Thread *starlark.Thread
 	Pos    syntax.Position // of the call in the plan
 
-	spec *Spec
-	do   runtime.Do
-	ctx  context.Context
-	args runtime.Args
+	spec  *Spec
+	do    runtime.Do
+	ctx   context.Context
+	args  runtime.Args
+	needs *runtime.Unknown // an argument, or a part of one, that is not known yet
+	asked bool             // for an operation
 }
 
 // Context is the run's: it ends when the run is to stop.
@@ -91,6 +97,7 @@ func (c *Call) Read(op runtime.Op) (runtime.Result, error) {
 }
 
 func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
+	c.asked = true
 	op.Effect, op.Pos = e, c.Pos
 	if op.Name == "" {
 		op.Name = c.spec.Name
@@ -98,7 +105,28 @@ func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	if op.Args == nil {
 		op.Args = c.args
 	}
+	if op.NotKnown == nil {
+		op.NotKnown = c.NotKnown
+	}
+	if c.needs != nil { // a path among the arguments may be what is not known
+		op.Needs, op.Looks, op.Alters = c.needs, nil, nil
+	}
 	return c.do(c.ctx, op)
+}
+
+// withoutAsking is the answer of a builtin that was called with what is not
+// known yet and asked for no operation: it computed with a stand-in, or
+// refused it.
+func (c *Call) withoutAsking(err error) (starlark.Value, error) {
+	var ends *runtime.NotKnownError
+	switch {
+	case err == nil:
+		return c.spec.notKnown(*c.needs), nil
+	case errors.As(err, &ends):
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w; with its name in place of the value: %w",
+		&runtime.NotKnownError{Field: "what " + c.spec.Name + " does", Origin: *c.needs}, err)
 }
 
 // Value is Do for builtins that hand on the operation's value.
@@ -111,6 +139,9 @@ func (c *Call) Value(op runtime.Op) (starlark.Value, error) {
 func (c *Call) Unknown() runtime.Unknown {
 	return runtime.Unknown{Op: c.spec.Name, Pos: c.Pos}
 }
+
+// NotKnown is the builtin's result where a preview knows nothing of it.
+func (c *Call) NotKnown() starlark.Value { return c.spec.notKnown(c.Unknown()) }
 
 // Report notes a problem with a declaration and lets the reading go on.
 func (c *Call) Report(hint, format string, args ...any) {

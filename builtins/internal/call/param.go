@@ -47,32 +47,45 @@ func paramsOf[A any]() []Param {
 	return params
 }
 
-// unpack fills the struct that into points to, and returns the arguments as an
-// operation keeps them.
-func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tuple) (runtime.Args, error) {
+// unpacked is what is kept of a call's arguments.
+type unpacked struct {
+	kept  runtime.Args     // as an operation has them
+	needs *runtime.Unknown // the first that is not known yet
+}
+
+// unpack fills the struct that into points to. What is not known yet is
+// represented by its name.
+func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tuple) (unpacked, error) {
+	out := unpacked{kept: runtime.Args{}}
 	given, err := match(params, args, kwargs)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	st := reflect.ValueOf(into).Elem()
-	kept := runtime.Args{}
 	for i, p := range params {
-		v := given[i]
+		v, field := given[i], st.Field(p.field)
 		if v == nil || v == starlark.None && p.Optional {
 			if !p.Optional {
-				return nil, p.missing()
+				return out, p.missing()
 			}
-			if err := setDefault(st.Field(p.field), p.Default); err != nil {
-				return nil, fmt.Errorf("default of %s: %w", p.Name, err)
+			if err := setDefault(field, p.Default); err != nil {
+				return out, fmt.Errorf("default of %s: %w", p.Name, err)
 			}
 			continue
 		}
-		if err := convert(v, st.Field(p.field)); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		v, needs, err := represent(v, field.Type(), p.Name)
+		if err == nil {
+			err = convert(v, field)
 		}
-		kept[p.Name] = keep(st.Field(p.field).Interface())
+		if err != nil {
+			return out, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		if out.needs == nil {
+			out.needs = needs
+		}
+		out.kept[p.Name] = keep(field.Interface())
 	}
-	return kept, nil
+	return out, nil
 }
 
 func (p Param) missing() error {

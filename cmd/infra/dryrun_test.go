@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestTheDryRunOfEveryPlan previews each plan of plans/ on the fleet, compares
+// what is shown with its golden, and wants every host and the project to be
+// afterwards what they were, byte for byte. As a second witness the project is
+// mounted read-only for the program and all that it starts.
+func TestTheDryRunOfEveryPlan(t *testing.T) {
+	tr := newTrial(t)
+	files, err := filepath.Glob("../../plans/*.star")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("plans are %q: %v", files, err)
+	}
+	previewed := 0
+	for _, file := range files {
+		name := filepath.Base(file)
+		if name == "fleet.star" { // what plans load
+			continue
+		}
+		previewed++
+		t.Run(name, func(t *testing.T) {
+			tr := tr.with(t)
+			project := tr.projectHash()
+			var r ran
+			tr.unchanged(func() { r = tr.readOnly("--dry-run", "plans/"+name) })
+			r.want(t, 0)
+			if after := tr.projectHash(); after != project {
+				t.Error("the project changed")
+			}
+			golden(t, "plans/"+strings.TrimSuffix(name, ".star")+".txt", anywhere(r.stderr))
+		})
+	}
+	if previewed == 0 {
+		t.Error("no plan was previewed")
+	}
+}
+
+// readOnly is plan with the project mounted read-only.
+func (tr *trial) readOnly(args ...string) ran {
+	tr.Helper()
+	infra, err := exec.LookPath("infra")
+	if err != nil {
+		tr.Fatal(err)
+	}
+	const mounted = `mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && cd "$1" && ! touch witness 2>/dev/null || exit 99
+shift
+exec "$@"`
+	args = append([]string{"-m", "sh", "-c", mounted, "sh", tr.fleet.Project(), infra, "run", "--ssh-config", tr.fleet.SSHConfig()}, args...)
+	return tr.runs(exec.Command("unshare", args...), append(os.Environ(), tr.fleet.Env()...))
+}
+
+// projectHash is that of every file's name, mode, time and content.
+func (tr *trial) projectHash() string {
+	tr.Helper()
+	sum := sha256.New()
+	err := filepath.WalkDir(tr.fleet.Project(), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(sum, path, info.Mode(), info.Size(), info.ModTime())
+		if !info.Mode().IsRegular() {
+			return nil
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(sum, f)
+		return err
+	})
+	if err != nil {
+		tr.Fatal(err)
+	}
+	return hex.EncodeToString(sum.Sum(nil))
+}
+
+var (
+	storeHash = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-`)
+	seconds   = regexp.MustCompile(`\([0-9.]+s\)`)
+	amounts   = regexp.MustCompile(`[0-9.]+ (B|KiB|MiB|GiB)\b`)
+)
+
+// anywhere replaces what differs from machine to machine: the hashes of store
+// paths, which depend on the system's own nix and bash, sizes, and times.
+func anywhere(text string) string {
+	text = storeHash.ReplaceAllString(text, "/nix/store/HASH-")
+	return amounts.ReplaceAllString(seconds.ReplaceAllString(text, "(TIME)"), "SIZE")
+}

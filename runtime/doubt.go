@@ -1,0 +1,32 @@
+package runtime
+
+import "context"
+
+// A Doubt tells code that catches failures whether what it calls could fail in
+// a run although it did not in the preview: an operation was foreseen there,
+// and not carried out.
+type Doubt struct {
+	first *Unknown
+	outer *Doubt
+}
+
+type doubtKey struct{}
+
+// WithDoubt returns a context whose operations raise the doubt.
+func WithDoubt(ctx context.Context) (context.Context, *Doubt) {
+	outer, _ := ctx.Value(doubtKey{}).(*Doubt)
+	d := &Doubt{outer: outer}
+	return context.WithValue(ctx, doubtKey{}, d), d
+}
+
+// RaiseDoubt says that an operation was foreseen and not carried out. It is
+// called by the goroutine of the step that asked for it.
+func RaiseDoubt(ctx context.Context, foreseen Unknown) {
+	d, _ := ctx.Value(doubtKey{}).(*Doubt)
+	for ; d != nil && d.first == nil; d = d.outer {
+		d.first = &foreseen
+	}
+}
+
+// Raised returns the first operation that was foreseen only, or nil.
+func (d *Doubt) Raised() *Unknown { return d.first }

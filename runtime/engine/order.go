@@ -1,0 +1,218 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"infra/runtime"
+)
+
+// doubt reports, at the end of a preview, what was answered although another
+// step may alter the answer and nothing says which of the two comes first.
+func (r *run) doubt(groups []*group) {
+	all := alterationsOf(groups)
+	for _, g := range groups {
+		told := map[*group]bool{}
+		for _, t := range g.tasks {
+			if t.history == nil {
+				continue
+			}
+			for _, op := range t.history.looked {
+				for _, made := range all.meeting(op) {
+					if told[made.group] {
+						continue
+					}
+					if a, ok := made.unordered(t, all.alike); ok {
+						told[made.group] = true
+						r.sayDoubt(t, op, a)
+					}
+				}
+			}
+		}
+	}
+}
+
+func (r *run) sayDoubt(t *task, op *runtime.Op, a alteration) {
+	e := t.event(runtime.Doubted)
+	e.Pos = op.Pos
+	other := a.task.name()
+	if t.group == a.task.group {
+		e.Text = fmt.Sprintf("%s on %s looks at what the same step may alter for %s (%s, %s): which comes first is not fixed; use a step for each of the two",
+			op.Name, place(op.Host), a.task.host.Name, a.op.Name, a.op.Pos)
+	} else {
+		e.Text = fmt.Sprintf("%s on %s looks at what the step %s may alter (%s, %s), and which of the two steps comes first is not fixed; "+
+			"say needs = [%s], or the other way round", op.Name, place(op.Host), other, a.op.Name, a.op.Pos, other)
+	}
+	_ = r.emit(e) // a preview has no journal that could be lost
+}
+
+func place(host string) string { return cmp.Or(host, "this machine") }
+
+// alterations are those of a whole preview.
+type alterations struct {
+	byHost map[string]*alteredPaths
+	alike  bool // all steps that fan out do so over the same hosts
+}
+
+type alteredPaths struct {
+	byPath map[string][]*byStep
+	sorted []string
+	all    []*byStep
+}
+
+// byStep is what the tasks of one step may do to one path, or to any.
+type byStep struct {
+	group *group
+	made  []alteration // one of each task
+	hosts map[*runtime.Host]int
+}
+
+func alterationsOf(groups []*group) alterations {
+	all := alterations{byHost: map[string]*alteredPaths{}, alike: true}
+	var first *group
+	for _, g := range groups {
+		if g.step.FansOut() && first == nil {
+			first = g
+		}
+		all.alike = all.alike && (!g.step.FansOut() || slices.Equal(g.step.Each, first.step.Each) && len(g.tasks) == len(first.tasks))
+		for _, t := range g.tasks {
+			if t.history == nil {
+				continue
+			}
+			for host, made := range t.history.made {
+				all.add(host, made)
+			}
+		}
+	}
+	for _, on := range all.byHost {
+		on.sorted = slices.Sorted(maps.Keys(on.byPath))
+	}
+	return all
+}
+
+func (all alterations) add(host string, made []alteration) {
+	on := all.byHost[host]
+	if on == nil {
+		on = &alteredPaths{byPath: map[string][]*byStep{}}
+		all.byHost[host] = on
+	}
+	for _, a := range made {
+		for _, p := range a.paths {
+			on.byPath[p] = with(on.byPath[p], a)
+			on.all = with(on.all, a)
+		}
+	}
+}
+
+// with adds an alteration to those of its step, which comes last.
+func with(steps []*byStep, a alteration) []*byStep {
+	if len(steps) == 0 || steps[len(steps)-1].group != a.task.group {
+		steps = append(steps, &byStep{group: a.task.group, hosts: map[*runtime.Host]int{}})
+	}
+	s := steps[len(steps)-1]
+	if _, again := s.hosts[a.task.host]; !again {
+		s.hosts[a.task.host] = len(s.made)
+		s.made = append(s.made, a)
+	}
+	return steps
+}
+
+// unordered returns one that may come before t as well as after it. Where all
+// steps are alike, how t stands to the task of another host is how it stands to
+// that of any.
+func (s *byStep) unordered(t *task, alike bool) (alteration, bool) {
+	candidates := s.made
+	if alike && len(s.made) > 3 {
+		candidates = s.made[:2:2]
+		if i, ok := s.hosts[t.host]; ok {
+			candidates = append(candidates, s.made[i])
+		}
+	}
+	for _, a := range candidates {
+		if !ordered(a.task, t) {
+			return a, true
+		}
+	}
+	return alteration{}, false
+}
+
+// meeting returns what may alter the answer to op.
+func (all alterations) meeting(op *runtime.Op) []*byStep {
+	var found []*byStep
+	if on := all.byHost[op.Host]; on != nil {
+		for _, p := range scope(op.Looks) {
+			found = append(found, on.at(p)...)
+		}
+	}
+	if op.Beyond {
+		for _, on := range all.byHost {
+			found = append(found, on.all...)
+		}
+	}
+	return found
+}
+
+// at returns the alterations of a path, of what it lies in, and of what lies
+// below it.
+func (on *alteredPaths) at(p string) []*byStep {
+	if p == "/" {
+		return on.all
+	}
+	found := on.byPath[p]
+	for up := p; up != "/" && up != "."; {
+		up = path.Dir(up)
+		found = append(found[:len(found):len(found)], on.byPath[up]...)
+	}
+	below := p + "/"
+	first, _ := slices.BinarySearch(on.sorted, below)
+	for _, q := range on.sorted[first:] {
+		if !strings.HasPrefix(q, below) {
+			break
+		}
+		found = append(found[:len(found):len(found)], on.byPath[q]...)
+	}
+	return found
+}
+
+// ordered says whether one of the tasks starts only after the other has ended.
+func ordered(a, b *task) bool {
+	return a == b || waitsFor(a, b, map[*task]bool{}) || waitsFor(b, a, map[*task]bool{})
+}
+
+func waitsFor(t, other *task, seen map[*task]bool) bool {
+	for _, n := range t.needs {
+		if n.all && n.tasks[0].group == other.group {
+			return true
+		}
+		for _, x := range n.oneOf(other) {
+			if x == other {
+				return true
+			}
+			if !seen[x] {
+				seen[x] = true
+				if waitsFor(x, other, seen) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// oneOf returns those tasks of a need by which it may wait for other: where it
+// waits for a whole step, the one for other's host, else any.
+func (n need) oneOf(other *task) []*task {
+	if !n.all || other.host == nil {
+		return n.tasks[:1]
+	}
+	for i, t := range n.tasks {
+		if t.host == other.host {
+			return n.tasks[i : i+1]
+		}
+	}
+	return n.tasks[:1]
+}
