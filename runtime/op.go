@@ -45,6 +45,9 @@ type Op struct {
 	Looks, Alters []string
 	// Beyond: it observes more than its host, the network say.
 	Beyond bool
+	// Once: asked for a second time, with nothing altered between, it changes
+	// nothing and answers the same.
+	Once bool
 
 	// Predict is what a dry run may honestly say. It may read the world and
 	// must not alter it. A Read needs none: a dry run carries it out.

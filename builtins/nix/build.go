@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"go.starlark.net/starlark"
 
@@ -40,8 +41,17 @@ func (m module) build(c *call.Call, a buildArgs) (starlark.Value, error) {
 		return nil, fmt.Errorf("nix.build: %w", err)
 	}
 	b := building{m, installable}
-	return c.Value(runtime.Op{Show: "nix build " + installable, Predict: b.predict, Run: b.run})
+	op := runtime.Op{Show: "nix build " + installable, Once: true, Alters: buildFiles, Predict: b.predict, Run: b.run}
+	op.Looks, op.Beyond = m.looks(installable)
+	if isPath.MatchString(installable) && !strings.HasSuffix(installable, ".drv") {
+		op.NotKnown = func() starlark.Value { return &runtime.StorePath{Path: installable} }
+	}
+	return c.Value(op)
 }
+
+// isPath matches the installable that is a path of the store and nothing more:
+// whatever becomes of it, that path is what nix.build returns.
+var isPath = regexp.MustCompile(`^/nix/store/[0-9a-z]{32}-[0-9a-zA-Z+._=-]+$`)
 
 // building is one installable on its way into the store.
 type building struct {
@@ -59,9 +69,13 @@ func (b building) predict(ctx context.Context) (runtime.Prediction, error) {
 		return runtime.Prediction{}, err
 	}
 	if built {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: e.path}, nil
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: e.path, Detail: e.origin()}, nil
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: e.path, Detail: e.plan.String()}, nil
+	if err := e.plan.obstacle(e.path); err != nil {
+		return runtime.Prediction{}, err
+	}
+	detail := strings.TrimRight(e.origin()+"\n"+e.plan.String(), "\n")
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: e.path, Detail: detail}, nil
 }
 
 // run builds the very derivation that was evaluated. nix-store does it, since
@@ -95,12 +109,21 @@ type evaluation struct {
 }
 
 func (b building) evaluate(ctx context.Context, log io.Writer) (evaluation, error) {
-	out, err := b.nixCommand(ctx, log, nil, "build", "--no-write-lock-file", "--no-link", "--dry-run", "--json", b.installable)
+	said := &planReader{}
+	out, err := b.nixCommand(ctx, io.MultiWriter(log, said), nil, "build", "--no-write-lock-file", "--no-link", "--dry-run", "--json", b.installable)
 	if err != nil {
 		return evaluation{}, err
 	}
 	path, err := parseBuilt(out.Stdout)
-	return evaluation{path, parsePlan(out.Stderr)}, err
+	return evaluation{path, said.plan}, err
+}
+
+// origin names the path and the derivation that makes it.
+func (e evaluation) origin() string {
+	if e.path.Drv == "" {
+		return e.path.Path
+	}
+	return e.path.Path + "\nfrom " + e.path.Drv
 }
 
 // failedBuilder finds the derivation whose builder failed, in the words of nix

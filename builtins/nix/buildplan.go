@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -59,41 +60,62 @@ func outputOf(outputs map[string]*string) string {
 // A buildPlan is what a build would do, as `nix build --dry-run` says it.
 type buildPlan struct {
 	build, fetch []string // store paths
+	lost         []string // store paths that nix knows no way to get
 	fetched      string   // "1.2 MiB download, 5.0 MiB unpacked"
 }
 
-// parsePlan reads the lists that follow lines such as "these 2 derivations
-// will be built:" and "this path will be fetched (...):". What it does not
-// know it passes over.
-func parsePlan(stderr string) buildPlan {
-	var p buildPlan
-	var list *[]string
-	for line := range strings.Lines(stderr) {
-		line = strings.TrimRight(line, "\r\n")
-		path, listed := strings.CutPrefix(line, "  /nix/store/")
-		switch {
-		case listed && list != nil:
-			*list = append(*list, "/nix/store/"+path)
-		case strings.Contains(line, "will be built"):
-			list = &p.build
-		case strings.Contains(line, "will be fetched"):
-			list = &p.fetch
-			p.fetched = within(line, "(", ")")
-		case !listed:
-			list = nil
-		}
-	}
-	return p
+// A planReader reads the lists that follow lines such as "these 2 derivations
+// will be built:" and "this path will be fetched (...):" from what nix says,
+// as it comes. What it does not know it passes over.
+type planReader struct {
+	plan buildPlan
+	list *[]string // the one that the next lines belong to
 }
 
-// within returns what stands between two marks of a line, or "".
-func within(line, from, to string) string {
-	_, rest, _ := strings.Cut(line, from)
-	inner, _, found := strings.Cut(rest, to)
-	if !found {
-		return ""
+// The headings of the lists, with and without a number, and with and without sizes.
+var (
+	buildHeading = regexp.MustCompile(`^(?:this derivation|these(?: \S+)? derivations) will be built:$`)
+	fetchHeading = regexp.MustCompile(`^(?:this path|these(?: \S+)? paths) will be fetched(?: \(([^()]*)\))?:$`)
+	lostHeading  = regexp.MustCompile(`^don't know how to build these paths(?: \([^()]*\))?:$`)
+	listedPath   = regexp.MustCompile(`^  (/nix/store/\S+)$`)
+	colour       = regexp.MustCompile("\x1b\\[[0-9;]*m")
+)
+
+// Write takes whole lines.
+func (r *planReader) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		r.read(strings.TrimRight(colour.ReplaceAllString(line, ""), " \r\n"))
 	}
-	return inner
+	return len(p), nil
+}
+
+func (r *planReader) read(line string) {
+	if line == "" {
+		return
+	}
+	if path := listedPath.FindStringSubmatch(line); path != nil && r.list != nil {
+		*r.list = append(*r.list, path[1])
+		return
+	}
+	r.list = nil
+	if buildHeading.MatchString(line) {
+		r.list = &r.plan.build
+	} else if sizes := fetchHeading.FindStringSubmatch(line); sizes != nil {
+		r.list, r.plan.fetched = &r.plan.fetch, sizes[1]
+	} else if lostHeading.MatchString(line) {
+		r.list = &r.plan.lost
+	}
+}
+
+// obstacle is the error of a build for which nix lacks something: it would
+// fail before it begins.
+func (p buildPlan) obstacle(goal *runtime.StorePath) error {
+	if len(p.lost) == 0 {
+		return nil
+	}
+	return runtime.WithHint(fmt.Errorf("%s cannot be had here: nix finds neither a derivation nor a cache for%s",
+		goal.Name(), listing(p.lost, func(path string) string { return path })),
+		"build it from its flake, .#name, or add a cache that has it to the substituters of nix")
 }
 
 // String lists what would be built and fetched, by name.
@@ -112,14 +134,31 @@ func (p buildPlan) String() string {
 	return strings.Join(parts, "\n")
 }
 
-// names lists store paths without store and hash, one a line and not too many.
+// names lists store paths without store and hash.
 func names(paths []string) string {
+	return listing(paths, func(path string) string {
+		return strings.TrimSuffix((&runtime.StorePath{Path: path}).Name(), ".drv")
+	})
+}
+
+// listing shows items by what word says of each, sorted, one a line and not too many.
+func listing(items []string, word func(string) string) string {
 	const shown = 20
-	var b strings.Builder
-	for _, p := range paths[:min(len(paths), shown)] {
-		fmt.Fprintf(&b, "\n  %s", strings.TrimSuffix((&runtime.StorePath{Path: p}).Name(), ".drv"))
+	words := make([]string, len(items))
+	for i, item := range items {
+		words[i] = word(item)
 	}
-	if more := len(paths) - shown; more > 0 {
+	slices.Sort(words)
+	return indented(words, shown)
+}
+
+// indented puts each of lines on a line of its own, and cuts them after most.
+func indented(lines []string, most int) string {
+	var b strings.Builder
+	for _, line := range lines[:min(len(lines), most)] {
+		b.WriteString("\n  " + line)
+	}
+	if more := len(lines) - most; more > 0 {
 		fmt.Fprintf(&b, "\n  … %d more", more)
 	}
 	return b.String()

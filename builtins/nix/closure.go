@@ -31,24 +31,22 @@ type closureArgs struct {
 }
 
 func (m module) closure(c *call.Call, a closureArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: hostName(a.Host), Show: "closure of " + a.Path.Path, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	op := runtime.Op{Host: hostName(a.Host), Show: "closure of " + a.Path.Path, Looks: storeFiles, Alters: runtime.Nothing}
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		s := m.storeOf(a.Host, log)
-		paths, err := s.requisites(ctx, a.Path.Path)
+		found, err := s.closure(ctx, a.Path.Path)
 		if err != nil {
 			return runtime.Result{}, err
 		}
-		size, err := s.size(ctx, paths)
-		if err != nil {
-			return runtime.Result{}, err
-		}
-		list := make([]starlark.Value, len(paths))
-		for i, p := range paths {
+		list := make([]starlark.Value, len(found.paths))
+		for i, p := range found.paths {
 			list[i] = starlark.String(p)
 		}
 		return runtime.Result{Value: runtime.NewRecord("closure",
 			runtime.Field{Name: "paths", Value: starlark.NewList(list)},
-			runtime.Field{Name: "size", Value: starlark.MakeInt64(size)})}, nil
-	}})
+			runtime.Field{Name: "size", Value: starlark.MakeInt64(found.size)})}, nil
+	}
+	return c.Value(op)
 }
 
 // hostName is a host's name in an operation, where "" is here.

@@ -45,10 +45,12 @@ func (m module) copyOp(paths []*runtime.StorePath, to *runtime.Host) runtime.Op 
 		cp.paths = append(cp.paths, p.Path)
 	}
 	return runtime.Op{
-		Name: "nix.copy", Host: to.Name,
-		Args:    runtime.Args{"path": cp.paths, "to": to.Name},
-		Show:    strings.Join(cp.paths, " ") + " -> " + to.Name,
+		Name: "nix.copy", Host: to.Name, Once: true,
+		Args:  runtime.Args{"path": cp.paths, "to": to.Name},
+		Show:  strings.Join(cp.paths, " ") + " -> " + to.Name,
+		Looks: storeFiles, Alters: storeFiles,
 		Predict: cp.predict, Run: cp.run,
+		NotKnown: func() starlark.Value { return starlark.None },
 	}
 }
 
@@ -59,49 +61,24 @@ type copying struct {
 	to    *runtime.Host
 }
 
-// missing returns what the host lacks. The store here is only asked if it
-// lacks anything: a path that is there is there with all that it needs.
-func (cp copying) missing(ctx context.Context, log io.Writer) ([]string, error) {
-	there := cp.storeOf(cp.to, log)
-	if held, err := there.holds(ctx, cp.paths...); err != nil || held {
-		return nil, err
-	}
-	closure, err := cp.here(log).requisites(ctx, cp.paths...)
+// missing returns what the host lacks of some paths and all that they need.
+func (cp copying) missing(ctx context.Context, log io.Writer, paths []string) ([]string, error) {
+	closure, err := cp.here(log).requisites(ctx, paths...)
 	if err != nil {
 		return nil, err
 	}
-	return there.invalid(ctx, closure)
-}
-
-func (cp copying) predict(ctx context.Context) (runtime.Prediction, error) {
-	held, err := cp.storeOf(cp.to, io.Discard).holds(ctx, cp.paths...)
-	if err != nil {
-		return runtime.Prediction{}, err
-	}
-	if held {
-		return runtime.Prediction{Verdict: runtime.NoChange}, nil
-	}
-	here := cp.here(io.Discard)
-	if built, err := here.holds(ctx, cp.paths...); err != nil {
-		return runtime.Prediction{}, err
-	} else if !built {
-		return runtime.Prediction{Verdict: runtime.WillChange, Detail: "closure known after the build"}, nil
-	}
-	missing, err := cp.missing(ctx, io.Discard)
-	if err != nil {
-		return runtime.Prediction{}, err
-	}
-	size, err := here.size(ctx, missing)
-	return runtime.Prediction{Verdict: runtime.WillChange, Detail: amount(len(missing), size)}, err
-}
-
-func amount(paths int, size int64) string {
-	return fmt.Sprintf("%s, %s", count(paths, "path"), human(size))
+	return cp.storeOf(cp.to, log).invalid(ctx, closure)
 }
 
 func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	missing, err := cp.missing(ctx, log)
-	if err != nil || len(missing) == 0 {
+	// The store here is only asked for what the host lacks: a path that is
+	// there is there with all that it needs.
+	paths, err := cp.storeOf(cp.to, log).invalid(ctx, cp.paths)
+	if err != nil || len(paths) == 0 {
+		return runtime.Result{}, err
+	}
+	missing, err := cp.missing(ctx, log, paths)
+	if err != nil {
 		return runtime.Result{}, err
 	}
 	target, env, err := cp.target(ctx, log)
@@ -109,7 +86,7 @@ func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error
 		return runtime.Result{}, err
 	}
 	fmt.Fprintf(log, "copying %s to %s\n", count(len(missing), "path"), cp.to.Name)
-	args := append([]string{"copy", "--no-check-sigs", "--to", target}, cp.paths...)
+	args := append([]string{"copy", "--no-check-sigs", "--to", target}, paths...)
 	if _, err := cp.nixCommand(ctx, log, env, args...); err != nil {
 		return runtime.Result{}, copyError(err)
 	}

@@ -28,8 +28,8 @@ type diffArgs struct {
 }
 
 func (m module) diff(c *call.Call, a diffArgs) (starlark.Value, error) {
-	show := "diff of " + a.Old.Path + " and " + a.New.Path
-	return c.Value(runtime.Op{Host: hostName(a.Host), Show: show, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	op := runtime.Op{Host: hostName(a.Host), Show: "diff of " + a.Old.Path + " and " + a.New.Path, Looks: storeFiles, Alters: runtime.Nothing}
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		s := m.storeOf(a.Host, log)
 		before, err := s.requisites(ctx, a.Old.Path)
 		if err != nil {
@@ -39,6 +39,7 @@ func (m module) diff(c *call.Call, a diffArgs) (starlark.Value, error) {
 		if err != nil {
 			return runtime.Result{}, err
 		}
-		return runtime.Result{Value: starlark.String(packageDiff(before, after))}, nil
-	}})
+		return runtime.Result{Value: starlark.String(comparePackages(before, after).String())}, nil
+	}
+	return c.Value(op)
 }

@@ -36,7 +36,9 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 	if a.Raw {
 		form = "--raw"
 	}
-	return c.Value(runtime.Op{Show: "nix eval " + form + " " + installable, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	op := runtime.Op{Show: "nix eval " + form + " " + installable, Alters: runtime.Nothing}
+	op.Looks, op.Beyond = m.looks(installable)
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		out, err := m.nixCommand(ctx, log, nil, "eval", "--no-write-lock-file", form, installable)
 		if err != nil {
 			return runtime.Result{}, err
@@ -46,5 +48,6 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 		}
 		v, err := starlark.Call(c.Thread, starlarkjson.Module.Members["decode"], starlark.Tuple{starlark.String(out.Stdout)}, nil)
 		return runtime.Result{Value: v}, err
-	}})
+	}
+	return c.Value(op)
 }

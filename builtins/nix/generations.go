@@ -49,7 +49,8 @@ done
 `
 
 func (m module) generations(c *call.Call, a generationsArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: "generations of " + a.Host.Name, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	op := runtime.Op{Host: a.Host.Name, Show: "generations of " + a.Host.Name, Looks: []string{profileDir}, Alters: runtime.Nothing}
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		out, err := m.storeOf(a.Host, log).script(ctx, "listing generations", remote.Command{}, generationsScript, profileDir)
 		if err != nil {
 			return runtime.Result{}, err
@@ -59,7 +60,8 @@ func (m module) generations(c *call.Call, a generationsArgs) (starlark.Value, er
 			list = append(list, g.record())
 		}
 		return runtime.Result{Value: starlark.NewList(list)}, nil
-	}})
+	}
+	return c.Value(op)
 }
 
 // A generation is one entry of a host's system profile.

@@ -75,14 +75,14 @@ func TestCopy(t *testing.T) {
 	const code = `nix.copy(nix.build(".#one"), to = h)`
 	dry := tg.door(true)
 	dry.Must(t, tg.specs, code)
-	if p := dry.Predictions[1]; p.Verdict != runtime.WillChange || p.Detail != "closure known after the build" {
+	if p := dry.Predictions[1]; p.Verdict != runtime.WillChange || p.Detail != "not built here yet, and sent with what they need:\n  system-1.0\nwhat they need, and how much it is, is known after the build" {
 		t.Errorf("before the build predicted %v %q", p.Verdict, p.Detail)
 	}
 	globals := tg.door(false).Must(t, tg.specs, `p = str(nix.build(".#one"))`)
 	path := text(t, globals, "p")
 	dry = tg.door(true)
 	dry.Must(t, tg.specs, code)
-	if p := dry.Predictions[1]; p.Verdict != runtime.WillChange || !strings.HasPrefix(p.Detail, "1 path, ") {
+	if p, want := dry.Predictions[1], "1 path, "+tg.size(t, path)+":\n  system-1.0, "+tg.size(t, path); p.Verdict != runtime.WillChange || p.Detail != want {
 		t.Errorf("after the build predicted %v %q", p.Verdict, p.Detail)
 	}
 	if got := tg.server.Shell(t, "ls /nix/store 2>/dev/null | wc -l"); strings.TrimSpace(got) != "0" {
@@ -97,6 +97,7 @@ func TestCopy(t *testing.T) {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	tg.server.Shell(t, "test -x "+path+"/activate && nix-store --check-validity "+path)
+	before := tg.state(t)
 	again := tg.door(false)
 	again.Must(t, tg.specs, `nix.copy([nix.build(".#one")], to = [h])`)
 	if again.Results[1].Changed {
@@ -109,6 +110,50 @@ d = nix.diff("`+path+`", "`+path+`", host = h)`)
 	if p := dry.Predictions[1]; p.Verdict != runtime.NoChange || globals["c"].String() != `["`+path+`"]` || text(t, globals, "d") != "" {
 		t.Errorf("predicted %v %q, closure %s", p.Verdict, p.Detail, globals["c"])
 	}
+	if got := tg.state(t); got != before {
+		t.Errorf("no change, and still the host went from\n%s\nto\n%s", before, got)
+	}
+}
+
+// TestCopyOfSome: what the host has needs not be here, and what is not built
+// yet hides nothing of the rest.
+func TestCopyOfSome(t *testing.T) {
+	tg := newTarget(t, "x86_64-linux")
+	globals := tg.door(false).Must(t, tg.specs, `one, two = nix.build(".#one").path, nix.build(".#two").path
+nix.copy(one, to = h)`)
+	one, two := text(t, globals, "one"), text(t, globals, "two")
+	if out, err := exec.CommandContext(t.Context(), "nix-store", "--delete", one).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	dry := tg.door(true)
+	dry.Must(t, tg.specs, `nix.copy(["`+one+`", "`+two+`", nix.build(".#broken")], to = h)`)
+	want := "1 path, " + tg.size(t, two) + ":\n  system-2.0, " + tg.size(t, two) +
+		"\nand not built here yet, and sent with what they need:\n  system-3.0\nwhat they need, and how much it is, is known after the build"
+	if p := dry.Predictions[1]; p.Verdict != runtime.WillChange || p.Detail != want {
+		t.Errorf("predicted %v %q\nwant %q", p.Verdict, p.Detail, want)
+	}
+	run := tg.door(false)
+	run.Must(t, tg.specs, `nix.copy(["`+one+`", "`+two+`"], to = h)`)
+	if !run.Results[0].Changed || !strings.Contains(run.Log.String(), "copying 1 path to target") {
+		t.Errorf("changed = %v, log %q", run.Results[0].Changed, run.Log.String())
+	}
+	tg.server.Shell(t, "nix-store --check-validity "+one+" "+two)
+}
+
+// size is what a path takes, as nix knows it.
+func (tg *target) size(t *testing.T, path string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "nix-store", "--query", "--size", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out)) + " B"
+}
+
+// state is a text of all that a switch or a copy could alter on the host.
+func (tg *target) state(t *testing.T) string {
+	t.Helper()
+	return tg.server.Shell(t, `nix-store --dump-db; find /nix/store /nix/var/nix/profiles /run -printf '%p %m %U %T@ %l\n' | sort`)
 }
 
 func TestCopyErrors(t *testing.T) {
@@ -149,8 +194,9 @@ p1, p2 = one.path, two.path`)
 			one, two := text(t, globals, "p1"), text(t, globals, "p2")
 
 			tg.expect(t, "", one, 1, "the first system of nix on this host")
-			tg.expect(t, one, two, 2, "system: 1.0 -> 2.0")
-			tg.expect(t, two, one, 3, "system: 2.0 -> 1.0")
+			size1, size2 := tg.size(t, one), tg.size(t, two) // the same
+			tg.expect(t, one, two, 2, "packages: 1 changed\n  system: 1.0 -> 2.0\nsize: "+size1+" -> "+size2+" (+0 B)")
+			tg.expect(t, two, one, 3, "packages: 1 changed\n  system: 2.0 -> 1.0\nsize: "+size2+" -> "+size1+" (+0 B)")
 			tg.expect(t, one, one, 3, "")
 
 			globals = tg.door(true).Must(t, tg.specs, `x = [[g.number, g.path.path, g.current] for g in nix.generations(h)]`)
@@ -169,8 +215,11 @@ p1, p2 = one.path, two.path`)
 func (tg *target) expect(t *testing.T, from, to string, generation int, detail string) {
 	t.Helper()
 	code := `r = nix.switch(h, "` + to + `")`
-	dry := tg.door(true)
+	dry, before := tg.door(true), tg.state(t)
 	foreseen := dry.Must(t, tg.specs, code)["r"].String()
+	if tg.state(t) != before {
+		t.Errorf("%s -> %s: the preview altered the host", from, to)
+	}
 	p := dry.Predictions[1]
 	verdict, changed := runtime.WillChange, "True"
 	if from == to {
@@ -194,6 +243,9 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 	}
 	if foreseen != want {
 		t.Errorf("foreseen %s\nwant %s", foreseen, want)
+	}
+	if altered := tg.state(t) != before; altered != (from != to) {
+		t.Errorf("%s -> %s: the host was altered: %v", from, to, altered)
 	}
 	if acted := strings.Contains(run.Log.String(), "activating"); run.Results[1].Changed != (from != to) || acted != (from != to) {
 		t.Errorf("%s -> %s: changed = %v, log %q", from, to, run.Results[1].Changed, run.Log.String())
@@ -272,7 +324,7 @@ p = nix.build(".#plain").path`)
 	refused("on the host only")
 	dry := tg.door(true)
 	dry.Must(t, tg.specs, `nix.switch(h, nix.build(".#two"))`)
-	if p := dry.Predictions[2]; p.Verdict != runtime.WillChange || p.Detail != "closure not built yet" {
+	if p := dry.Predictions[2]; p.Verdict != runtime.WillChange || p.Detail != "system: 1.0 -> 2.0\nit is not built yet: what else differs is known after the build" {
 		t.Errorf("predicted %v %q", p.Verdict, p.Detail)
 	}
 }

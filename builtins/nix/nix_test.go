@@ -1,8 +1,11 @@
 package nix_test
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -10,7 +13,9 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
+	"infra/builtins/internal/call"
 	"infra/builtins/internal/calltest"
 	"infra/builtins/nix"
 	"infra/runtime"
@@ -112,10 +117,8 @@ func TestBuild(t *testing.T) {
 	dry := &calltest.Door{DryRun: true}
 	foreseen := text(t, dry.Must(t, specs, code), "path")
 	p := dry.Predictions[0]
-	title, names, _ := strings.Cut(p.Detail, "\n  ")
-	listed := strings.Split(names, "\n  ") // in nix's own order
-	slices.Sort(listed)
-	if want := "3 derivations would be built: hello-1.0 lib-1.1 system-25.11.77"; p.Verdict != runtime.WillChange || title+" "+strings.Join(listed, " ") != want {
+	origin, plan, _ := strings.Cut(p.Detail, ".drv\n")
+	if want := "3 derivations would be built:\n  hello-1.0\n  lib-1.1\n  system-25.11.77"; p.Verdict != runtime.WillChange || plan != want || !strings.HasPrefix(origin, foreseen+"\nfrom /nix/store/") {
 		t.Errorf("predicted %v %q", p.Verdict, p.Detail)
 	}
 	if _, err := os.Stat(foreseen); err == nil {
@@ -129,21 +132,172 @@ func TestBuild(t *testing.T) {
 	if _, err := os.Stat(foreseen); err != nil {
 		t.Error(err)
 	}
-	if drv := text(t, globals, "drv"); !strings.HasSuffix(drv, "-system-25.11.77.drv") {
-		t.Errorf("the derivation is %q", drv)
+	drv := text(t, globals, "drv")
+	if !strings.HasSuffix(drv, "-system-25.11.77.drv") || drv != origin[strings.LastIndex(origin, "/nix/store/"):]+".drv" {
+		t.Errorf("the derivation is %q, foreseen in %q", drv, origin)
 	}
 	if log := run.Log.String(); !run.Results[0].Changed || !strings.Contains(log, "the build says hi") {
 		t.Errorf("changed = %v, log:\n%s", run.Results[0].Changed, log)
 	}
-	again := new(calltest.Door)
-	again.Must(t, specs, code)
-	if again.Results[0].Changed {
-		t.Error("the second run built it again")
-	}
+	before := storeHere(t, drv)
 	dry = &calltest.Door{DryRun: true}
 	dry.Must(t, specs, code)
-	if p := dry.Predictions[0]; p.Verdict != runtime.NoChange || p.Detail != "" {
+	if p := dry.Predictions[0]; p.Verdict != runtime.NoChange || p.Detail != foreseen+"\nfrom "+drv {
 		t.Errorf("predicted %v %q for what is built", p.Verdict, p.Detail)
+	}
+	again := new(calltest.Door)
+	again.Must(t, specs, code)
+	if again.Results[0].Changed || storeHere(t, drv) != before {
+		t.Error("the second run built it again, or the store was altered")
+	}
+}
+
+// storeHere is a text of what the store here holds of a derivation, all that it
+// needs and all that they make. Other tests use the same store.
+func storeHere(t *testing.T, drv string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "sh", "-euc", `
+paths=$(nix-store --query --requisites --include-outputs "$1")
+find $paths -printf '%p %m %U %T@ %l\n' | sort
+nix-store --dump-db $paths`, "sh", drv).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// TestFetch: the preview says what would come from a cache, and how much that is.
+func TestFetch(t *testing.T) {
+	root := project(t)
+	specs := nix.Specs(nil, "", root, "")
+	path := text(t, new(calltest.Door).Must(t, specs, `p = nix.build(".#new").path`), "p")
+	cache := "file://" + t.TempDir()
+	tool := func(argv ...string) {
+		t.Helper()
+		if out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", argv, err, out)
+		}
+	}
+	tool("nix", "--extra-experimental-features", "nix-command", "copy", "--to", cache, path)
+	tool("nix-store", "--delete", path)
+	t.Setenv("NIX_CONFIG", "substituters = "+cache+"\nrequire-sigs = false\nsandbox = false\nbuild-users-group =\n")
+	for _, installable := range []string{path, ".#new"} {
+		dry := &calltest.Door{DryRun: true}
+		dry.Must(t, specs, `nix.build("`+installable+`")`)
+		p := dry.Predictions[0]
+		_, plan, _ := strings.Cut(p.Detail, "1 path would be fetched (")
+		if p.Verdict != runtime.WillChange || !strings.HasSuffix(plan, " MiB unpacked):\n  system-25.11.77") || strings.Contains(p.Detail, "built") {
+			t.Errorf("%s: predicted %v %q", installable, p.Verdict, p.Detail)
+		}
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Fatal("the dry run fetched it")
+	}
+	run := new(calltest.Door)
+	run.Must(t, specs, `nix.build("`+path+`")`)
+	if _, err := os.Stat(path); err != nil || !run.Results[0].Changed {
+		t.Errorf("changed = %v, %v", run.Results[0].Changed, err)
+	}
+}
+
+// TestPathThatNobodyHas: a preview refuses what a run would refuse.
+func TestPathThatNobodyHas(t *testing.T) {
+	const gone = "/nix/store/00000000000000000000000000000000-gone-1"
+	dry := &calltest.Door{DryRun: true}
+	_, err := dry.Run(t, nix.Specs(nil, "", project(t), ""), `nix.build("`+gone+`")`)
+	if err == nil || !strings.Contains(err.Error(), "gone-1 cannot be had here: nix finds neither a derivation nor a cache for\n  "+gone) {
+		t.Errorf("got %v", err)
+	}
+	if got := dry.Ops[0].NotKnown().String(); got != gone {
+		t.Errorf("before it is built it is %s", got)
+	}
+}
+
+// TestScopes: what each operation says that it looks at and alters.
+func TestScopes(t *testing.T) {
+	root := project(t)
+	host := &runtime.Host{Name: "h"}
+	specs := nix.Specs(nil, "", root, "")
+	const path = `"/nix/store/00000000000000000000000000000000-gone-1"`
+	const store, nothing, everything = "[/nix/store /nix/var/nix/db]", "[]", "everything"
+	show := func(paths []string) string {
+		if paths == nil {
+			return everything
+		}
+		return strings.ReplaceAll(fmt.Sprint(paths), root, "ROOT")
+	}
+	for _, tt := range []struct {
+		code string
+		want []string // host, what it looks at, what it alters, and whether it looks beyond
+	}{
+		{`nix.eval(".#data")`, []string{"", "[ROOT]", nothing, "false"}},
+		{`nix.eval("github:o/r#x")`, []string{"", nothing, nothing, "true"}},
+		{`nix.build(".#new")`, []string{"", "[ROOT]", "[/nix/store /nix/var/nix /nix/var/log/nix]", "false"}},
+		{`nix.build("nixpkgs#hello")`, []string{"", everything, "[/nix/store /nix/var/nix /nix/var/log/nix]", "true"}},
+		{`nix.closure(` + path + `)`, []string{"", store, nothing, "false"}},
+		{`nix.closure(` + path + `, host = h)`, []string{"h", store, nothing, "false"}},
+		{`nix.diff(` + path + `, ` + path + `, host = h)`, []string{"h", store, nothing, "false"}},
+		{`nix.generations(h)`, []string{"h", "[/nix/var/nix/profiles]", nothing, "false"}},
+		{`nix.copy(` + path + `, to = h)`, []string{"h", store, store, "false"}},
+		{`nix.switch(h, ` + path + `)`, []string{"h", store, store, "false", "h", "[/run/current-system /nix/var/nix/profiles]", everything, "false"}},
+	} {
+		var got []string
+		ask(t, specs, starlark.StringDict{"h": host}, tt.code, func(op runtime.Op) {
+			got = append(got, op.Host, show(op.Looks), show(op.Alters), fmt.Sprint(op.Beyond))
+		})
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.code, got, tt.want)
+		}
+	}
+}
+
+// ask runs code whose operations are only seen.
+func ask(t *testing.T, specs []call.Spec, names starlark.StringDict, code string, see func(runtime.Op)) {
+	t.Helper()
+	do := func(_ context.Context, op runtime.Op) (runtime.Result, error) {
+		see(op)
+		return runtime.Result{Value: op.NotKnown()}, nil
+	}
+	globals := call.Modules(do, specs)
+	maps.Copy(globals, names)
+	thread := &starlark.Thread{Name: t.Name()}
+	runtime.SetContext(thread, t.Context())
+	if _, err := starlark.ExecFileOptions(&syntax.FileOptions{TopLevelControl: true}, thread, "test.star", code, globals); err != nil {
+		t.Errorf("%s: %v", code, err)
+	}
+}
+
+// TestNotKnownArguments: every operation is still asked for where its paths and
+// texts will only be known in a run.
+func TestNotKnownArguments(t *testing.T) {
+	names := starlark.StringDict{"h": &runtime.Host{Name: "h"}}
+	for name, shape := range map[string]*runtime.Shape{"path": runtime.StorePathShape, "word": runtime.StringShape} {
+		names[name] = runtime.Unknown{Op: "nix.build", Pos: syntax.MakePosition(new("a.star"), 3, 1), Shape: shape}
+	}
+	for code, want := range map[string]string{
+		`nix.eval(word)`:                               "nix.eval",
+		`nix.build(word)`:                              "nix.build",
+		`nix.build(path)`:                              "nix.build",
+		`nix.closure(path)`:                            "nix.closure",
+		`nix.diff(path, word, host = h)`:               "nix.diff",
+		`nix.copy(path, to = [h, h])`:                  "nix.copy nix.copy",
+		`nix.copy([path, "/nix/store/0-x"], to = h)`:   "nix.copy",
+		`nix.switch(h, path)`:                          "nix.copy nix.switch",
+		`nix.switch(h, nix.build(word)).current.path`:  "nix.build nix.copy nix.switch",
+		`nix.switch(h, nix.switch(h, word).previous)`:  "nix.copy nix.switch nix.copy nix.switch",
+		`nix.switch(h, nix.generations(h)[0].path)`:    "nix.generations nix.copy nix.switch",
+		`nix.closure(nix.build(word), host = h).paths`: "nix.build nix.closure",
+	} {
+		var got []string
+		ask(t, nix.Specs(nil, "", t.TempDir(), ""), names, code, func(op runtime.Op) {
+			got = append(got, op.Name)
+			if op.Name != "nix.generations" && op.Needs == nil {
+				t.Errorf("%s: %s needs nothing", code, op.Name)
+			}
+		})
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s asks for %q, want %s", code, got, want)
+		}
 	}
 }
 

@@ -48,34 +48,76 @@ func versionsOf(paths []string) map[string][]string {
 	return versions
 }
 
-// packageDiff says in which packages two closures differ, a line each, sorted
-// by name. What was only built anew, without another version, is counted.
-func packageDiff(before, after []string) string {
+// A comparison is how two closures differ.
+type comparison struct {
+	changed, added, removed int // packages
+	rebuilt                 int // paths that were built anew, without another version
+	lines                   []string
+}
+
+// comparePackages compares two closures package by package, sorted by name.
+func comparePackages(before, after []string) comparison {
 	was, is := versionsOf(before), versionsOf(after)
 	all := maps.Clone(was)
 	maps.Copy(all, is)
-	var lines []string
+	c := comparison{rebuilt: rebuilt(before, after)}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if line := packageChange(name, was[name], is[name]); line != "" {
-			lines = append(lines, line)
-		}
+		c.add(name, was[name], is[name])
 	}
-	if n := rebuilt(before, after); n > 0 {
-		lines = append(lines, count(n, "path")+" rebuilt, of the same version")
+	return c
+}
+
+func (c *comparison) add(name string, was, is []string) {
+	line := ""
+	switch {
+	case slices.Equal(was, is):
+		return
+	case was == nil:
+		c.added++
+		line = strings.TrimRight(name+": added "+listed(is), " ")
+	case is == nil:
+		c.removed++
+		line = strings.TrimRight(name+": removed "+listed(was), " ")
+	default:
+		c.changed++
+		line = fmt.Sprintf("%s: %s -> %s", name, orNone(was), orNone(is))
+	}
+	c.lines = append(c.lines, line)
+}
+
+// String is a line for each package; it is empty for equal closures.
+func (c comparison) String() string {
+	lines := slices.Clone(c.lines)
+	if c.rebuilt > 0 {
+		lines = append(lines, c.rebuiltLine())
 	}
 	return strings.Join(lines, "\n")
 }
 
-func packageChange(name string, was, is []string) string {
-	switch {
-	case slices.Equal(was, is):
-		return ""
-	case was == nil:
-		return strings.TrimRight(name+": added "+listed(is), " ")
-	case is == nil:
-		return strings.TrimRight(name+": removed "+listed(was), " ")
+func (c comparison) rebuiltLine() string {
+	return count(c.rebuilt, "path") + " rebuilt, of the same version"
+}
+
+// brief is a title with the numbers, and not too many of the lines.
+func (c comparison) brief() string {
+	const shown = 30
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		what string
+	}{{c.changed, "changed"}, {c.added, "added"}, {c.removed, "removed"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
 	}
-	return fmt.Sprintf("%s: %s -> %s", name, orNone(was), orNone(is))
+	title := "the same packages"
+	if len(parts) > 0 {
+		title = "packages: " + strings.Join(parts, ", ")
+	}
+	if c.rebuilt > 0 {
+		title += "; " + c.rebuiltLine()
+	}
+	return title + indented(c.lines, shown)
 }
 
 func listed(versions []string) string {

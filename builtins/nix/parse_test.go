@@ -39,23 +39,6 @@ func TestParseBuilt(t *testing.T) {
 	}
 }
 
-func TestParsePlan(t *testing.T) {
-	for _, tt := range []struct{ name, stderr, want string }{
-		{"nothing", "", ""},
-		{"one", "this derivation will be built:\n  " + drv + "\n", "1 derivation would be built:\n  hello-1.0"},
-		{"both, among other lines", "warning: Git tree is dirty\nthese 2 derivations will be built:\n  " + drv + "\n  " + drv +
-			"\nthese 2 paths will be fetched (1.20 MiB download, 5.00 MiB unpacked):\n  " + out + "\n  " + out + "\nerror: x\n  /nix/store/not-listed\n",
-			"2 derivations would be built:\n  hello-1.0\n  hello-1.0\n2 paths would be fetched (1.20 MiB download, 5.00 MiB unpacked):\n  hello-1.0\n  hello-1.0"},
-		{"fetched, no sizes", "this path will be fetched:\n  " + out + "\n", "1 path would be fetched:\n  hello-1.0"},
-		{"many", "these 22 derivations will be built:\n" + strings.Repeat("  "+drv+"\n", 22),
-			"22 derivations would be built:" + strings.Repeat("\n  hello-1.0", 20) + "\n  … 2 more"},
-	} {
-		if got := parsePlan(tt.stderr).String(); got != tt.want {
-			t.Errorf("%s:\n got %q\nwant %q", tt.name, got, tt.want)
-		}
-	}
-}
-
 func store32(names ...string) []string {
 	paths := make([]string, len(names))
 	for i, n := range names {
@@ -101,7 +84,7 @@ func TestPackageDiff(t *testing.T) {
 		{"rebuilt", store32("1!a-1", "1!etc"), store32("2!a-1", "2!etc"), "2 paths rebuilt, of the same version"},
 		{"from nothing", nil, store32("a-1"), "a: added 1"},
 	} {
-		if got := packageDiff(tt.before, tt.after); got != tt.want {
+		if got := comparePackages(tt.before, tt.after).String(); got != tt.want {
 			t.Errorf("%s:\n got %q\nwant %q", tt.name, got, tt.want)
 		}
 	}
@@ -219,6 +202,7 @@ func TestResolve(t *testing.T) {
 	for installable, want := range map[string]string{
 		".":               "/srv/flake",
 		".#hello":         "/srv/flake#hello",
+		".^dev":           "/srv/flake^dev",
 		".?dir=sub#hello": "/srv/flake?dir=sub#hello",
 		"./sub#hello":     "./sub#hello",
 		"nixpkgs#hello":   "nixpkgs#hello",

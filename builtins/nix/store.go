@@ -78,18 +78,22 @@ func (s store) requisites(ctx context.Context, paths ...string) ([]string, error
 	return s.each(ctx, "asking for the closure", "nix-store --query --requisites", paths)
 }
 
-// size is the sum of what paths take in the store, in bytes.
-func (s store) size(ctx context.Context, paths []string) (int64, error) {
-	sizes, err := s.each(ctx, "asking for sizes", "nix-store --query --size", paths)
-	var sum int64
-	for _, text := range sizes {
-		n, parseErr := strconv.ParseInt(text, 10, 64)
-		if parseErr != nil {
-			return 0, fmt.Errorf("asking for sizes %s: nix-store said %q", s.where, text)
-		}
-		sum += n
+// sizes is what each of paths takes in the store, in bytes.
+func (s store) sizes(ctx context.Context, paths []string) ([]int64, error) {
+	said, err := s.each(ctx, "asking for sizes", "nix-store --query --size", paths)
+	if err != nil {
+		return nil, err
 	}
-	return sum, err
+	if len(said) != len(paths) {
+		return nil, fmt.Errorf("asking for sizes %s: nix-store told %d for %s", s.where, len(said), count(len(paths), "path"))
+	}
+	sizes := make([]int64, len(said))
+	for i, text := range said {
+		if sizes[i], err = strconv.ParseInt(text, 10, 64); err != nil {
+			return nil, fmt.Errorf("asking for sizes %s: nix-store said %q", s.where, text)
+		}
+	}
+	return sizes, nil
 }
 
 // human prints a number of bytes as nix does: "1.2 MiB".

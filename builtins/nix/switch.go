@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -47,7 +45,14 @@ func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
 		return nil, err
 	}
 	s := switching{m, a, c.Unknown()}
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: a.Host.Name + " -> " + a.System.Path, Predict: s.predict, Run: s.run})
+	return c.Value(runtime.Op{
+		Host: a.Host.Name, Show: a.Host.Name + " -> " + a.System.Path,
+		// The system's own files are looked at too. But the copy brings them,
+		// and what the store holds already it does not alter. An activation
+		// may alter anything.
+		Looks: runningFiles, Alters: nil,
+		Predict: s.predict, Run: s.run, NotKnown: s.notKnown,
+	})
 }
 
 // switching is one host on its way to another system.
@@ -55,60 +60,6 @@ type switching struct {
 	module
 	switchArgs
 	unknown runtime.Unknown
-}
-
-func (s switching) predict(ctx context.Context) (runtime.Prediction, error) {
-	there := s.storeOf(s.Host, io.Discard)
-	state, err := there.systemState(ctx, s.System.Path)
-	if err != nil {
-		return runtime.Prediction{}, err
-	}
-	if state.held {
-		err = notASystem(s.System.Path, s.Host, state.programs)
-	} else if _, statErr := os.Stat(s.System.Path); statErr == nil {
-		err = notASystem(s.System.Path, s.Host, programsHere(s.System.Path))
-	}
-	if err != nil {
-		return runtime.Prediction{}, err
-	}
-	if state.runs(s.System.Path) {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: s.result(state, state)}, nil
-	}
-	after := systemState{current: s.System.Path}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.result(state, after), Detail: s.detail(ctx, there, state)}, nil
-}
-
-func programsHere(path string) []string {
-	var programs []string
-	for _, p := range []string{switchProgram, activateProgram} {
-		if info, err := os.Stat(filepath.Join(path, p)); err == nil && info.Mode()&0o111 != 0 {
-			programs = append(programs, p)
-		}
-	}
-	return programs
-}
-
-// detail says what the host would get. It is for reading only: where a closure
-// is not known the words say so, and the prediction stands.
-func (s switching) detail(ctx context.Context, there store, state systemState) string {
-	if state.current == s.System.Path {
-		return "it runs this system, and the profile would lead to it"
-	}
-	if state.current == "" {
-		return "the first system of nix on this host"
-	}
-	after, err := s.here(io.Discard).requisites(ctx, s.System.Path)
-	if err != nil {
-		after, err = there.requisites(ctx, s.System.Path)
-	}
-	if err != nil {
-		return "closure not built yet"
-	}
-	before, err := there.requisites(ctx, state.current)
-	if err != nil {
-		return "the closure of what runs now is not known"
-	}
-	return packageDiff(before, after)
 }
 
 func (s switching) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
@@ -121,7 +72,7 @@ func (s switching) run(ctx context.Context, log io.Writer) (runtime.Result, erro
 		return runtime.Result{}, err
 	}
 	if before.runs(s.System.Path) {
-		return runtime.Result{Value: s.result(before, before)}, nil
+		return runtime.Result{Value: s.result(before, starlark.MakeInt(before.generation))}, nil
 	}
 	for _, act := range s.acts() {
 		if err := act(ctx, log); err != nil {
@@ -135,7 +86,7 @@ func (s switching) run(ctx context.Context, log io.Writer) (runtime.Result, erro
 	if err != nil {
 		return runtime.Result{}, s.aftermath(ctx, before, err)
 	}
-	return runtime.Result{Changed: true, Value: s.result(before, after)}, nil
+	return runtime.Result{Changed: true, Value: s.result(before, starlark.MakeInt(after.generation))}, nil
 }
 
 // acts is what a switch does, in order. NixOS installs its boot loader from
@@ -228,15 +179,11 @@ func (s switching) aftermath(ctx context.Context, before systemState, failure er
 	return runtime.WithHint(err, "go back with: %s", goBack(s.Host, before.current))
 }
 
-// result is the switch_result from the states before and after; a generation
-// that is 0 is not known yet.
-func (s switching) result(before, after systemState) *runtime.Record {
-	var previous, generation starlark.Value = starlark.None, s.unknown
+// result is the switch_result from the state before and the generation after.
+func (s switching) result(before systemState, generation starlark.Value) *runtime.Record {
+	var previous starlark.Value = starlark.None
 	if before.current != "" {
 		previous = &runtime.StorePath{Path: before.current}
-	}
-	if after.generation > 0 {
-		generation = starlark.MakeInt(after.generation)
 	}
 	return runtime.NewRecord("switch_result",
 		runtime.Field{Name: "changed", Value: starlark.Bool(!before.runs(s.System.Path))},

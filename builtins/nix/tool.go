@@ -39,13 +39,14 @@ func withAdvice(err error) error {
 
 // resolve makes what a plan writes an installable for nix: "." is the module's flake.
 func (m module) resolve(installable string) (string, error) {
+	rest, dot := strings.CutPrefix(installable, ".")
 	switch {
 	case installable == "" || strings.HasPrefix(installable, "-"):
 		return "", fmt.Errorf("installable: %q is none: write \".#name\"", installable)
 	case strings.ContainsAny(installable, "\n\x00"):
 		return "", errors.New("installable: it has more than one line")
-	case installable == ".", strings.HasPrefix(installable, ".#"), strings.HasPrefix(installable, ".?"):
-		return m.flake + installable[1:], nil
+	case dot && (rest == "" || strings.IndexByte("#?^", rest[0]) >= 0):
+		return m.flake + rest, nil
 	}
 	return installable, nil
 }

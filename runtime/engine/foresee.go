@@ -30,6 +30,9 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	if err != nil {
 		return runtime.Result{}, err
 	}
+	if op.Once && op.Needs == nil && out.task.history.does(op) {
+		out.note, p.Verdict, p.Detail = "done before", runtime.NoChange, ""
+	}
 	out.op.Prediction = &p
 	if out.note == "" {
 		out.note = p.Note

@@ -146,6 +146,32 @@ p = plan(hosts = [h], steps = [step(f)])
 	}
 }
 
+func TestWhatIsAskedAgainChangesNothing(t *testing.T) {
+	h := &history{}
+	op := runtime.Op{Name: "nix.copy", Host: "h", Args: runtime.Args{"path": []string{"/nix/store/a"}}, Looks: []string{"/nix"}, Alters: []string{"/nix"}, Once: true}
+	if h.does(op) {
+		t.Error("nobody asked for it")
+	}
+	h.note(nil, op)
+	later := &history{before: []*history{h}}
+	if !later.does(op) {
+		t.Error("a step before has asked for it")
+	}
+	later.note(nil, runtime.Op{Name: "fs.write", Host: "h", Alters: []string{"/tmp/a"}})
+	if !later.does(op) {
+		t.Error("what it does not look at was altered")
+	}
+	other := op
+	other.Args = runtime.Args{"path": []string{"/nix/store/b"}}
+	if later.does(other) {
+		t.Error("another one was asked for")
+	}
+	later.note(nil, other)
+	if later.does(op) {
+		t.Error("what it looks at may be altered since")
+	}
+}
+
 func TestAnAttemptAtAChangeIsNotKnownToSucceed(t *testing.T) {
 	for body, want := range map[string]string{
 		`attempt(lambda: local.run(["true"])).ok`:                      "f stopped",

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"reflect"
 	"strings"
 	"sync"
 
@@ -66,6 +67,24 @@ func (h *history) alters(op runtime.Op) bool {
 		}
 		return false
 	})
+}
+
+// does says whether op itself was foreseen, and nothing else that would alter
+// the answer to it.
+func (h *history) does(op runtime.Op) bool {
+	done := false
+	other := h.any(nil, func(h *history) bool {
+		for _, a := range h.made[op.Host] {
+			switch {
+			case a.op.Name == op.Name && reflect.DeepEqual(a.op.Args, op.Args):
+				done = true
+			case meet(a.paths, scope(op.Looks)):
+				return true
+			}
+		}
+		return h.broken
+	})
+	return done && !other && !op.Beyond
 }
 
 // any says whether match holds for the history or one before it, seen ones
