@@ -45,6 +45,8 @@ type Op struct {
 	Looks, Alters []string
 	// Beyond: it observes more than its host, the network say.
 	Beyond bool
+	// Here are paths of this machine that an operation on a host looks at too.
+	Here []string
 	// Once: asked for a second time, with nothing altered between, it changes
 	// nothing and answers the same.
 	Once bool
@@ -60,6 +62,9 @@ type Op struct {
 	// NotKnown makes what the plan gets from a preview that cannot know the
 	// answer: nothing of it, or as much of it as is certain.
 	NotKnown func() starlark.Value
+	// Assumes is what of NotKnown, or of a prediction, the plan's author
+	// assumes: "stdout is assumed". It is shown in brackets.
+	Assumes string
 	// Needs is not nil where arguments are not known yet, and says from where
 	// they will come. A preview then neither runs nor predicts the operation.
 	Needs *Unknown
@@ -84,7 +89,6 @@ type Prediction struct {
 	Verdict Verdict
 	Value   starlark.Value // what the plan gets; fields not known yet are [Unknown]
 	Detail  string         // a diff, or a list of what would happen; may be empty
-	Note    string         // shown in brackets behind the operation, "stdout is assumed"; may be empty
 }
 
 // A Verdict sums up a prediction.

@@ -10,6 +10,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"infra/builtins/internal/call"
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -28,7 +29,7 @@ type existsArgs struct {
 }
 
 func (m module) exists(c *call.Call, a existsArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Show: a.Path, Run: func(context.Context, io.Writer) (runtime.Result, error) {
+	return c.Value(runtime.Op{Show: a.Path, Looks: file.Names(m.at(a.Path)), Alters: runtime.Nothing, Run: func(context.Context, io.Writer) (runtime.Result, error) {
 		_, err := os.Stat(m.at(a.Path))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return runtime.Result{}, err

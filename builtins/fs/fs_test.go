@@ -1,6 +1,7 @@
 package fs_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,15 +96,21 @@ func TestWrite(t *testing.T) {
 		verdict          runtime.Verdict
 		detail, after    string
 	}{
-		{"new", `fs.write("new/f", "one\n")`, "new/f", 0, "", runtime.WillChange, "new file: 4 bytes, mode 0644", "one\n"},
+		{"new", `fs.write("new/f", "one\n")`, "new/f", 0, "", runtime.WillChange,
+			"new file: 4 bytes, mode 0644\n--- /dev/null\n+++ new/f\n@@ -0,0 +1,1 @@\n+one", "one\n"},
+		{"new and empty", `fs.write("f", "")`, "f", 0, "", runtime.WillChange, "new file: 0 bytes, mode 0644", ""},
+		{"new and private", `fs.write("f", "one", mode = "0600")`, "f", 0, "", runtime.WillChange, "new file: 3 bytes, mode 0600", "one"},
+		{"new and binary", `fs.write("f", "a\x00b")`, "f", 0, "", runtime.WillChange, "new file: 3 bytes (sha256 59b271ae1bbc), mode 0644", "a\x00b"},
+		{"new and long", `fs.write("f", "x" * 70000)`, "f", 0, "", runtime.WillChange,
+			"new file: 70000 bytes (sha256 bca09f4a757d), mode 0644", strings.Repeat("x", 70_000)},
 		{"new secret", `fs.write("f", token, mode = "0600")`, "f", 0, "", runtime.WillChange, "new file: ‹secret token›, mode 0600", "s3cr3t-fs-write"},
 		{"equal", `fs.write("f", "one\n")`, "f", 0o644, "one\n", runtime.NoChange, "", "one\n"},
 		{"mode", `fs.write("f", "one\n", mode = "0600")`, "f", 0o644, "one\n", runtime.WillChange, "mode 0644 -> 0600", "one\n"},
 		{"text", `fs.write("f", "one\ntwo\n")`, "f", 0o644, "one\n", runtime.WillChange, "--- f\n+++ f\n@@ -1,1 +1,2 @@\n one\n+two", "one\ntwo\n"},
 		{"private", `fs.write("f", "one\n", mode = "0600")`, "f", 0o600, "old", runtime.WillChange, "content differs (3 -> 4 bytes); not shown, the file is private", "one\n"},
 		{"to secret", `fs.write("f", token)`, "f", 0o644, "old", runtime.WillChange, "content -> ‹secret token›", "s3cr3t-fs-write"},
-		{"binary", `fs.write("f", "one")`, "f", 0o644, "a\x00b", runtime.WillChange, "content differs (3 -> 3 bytes)", "one"},
-		{"long", `fs.write("f", "one")`, "f", 0o644, strings.Repeat("x", 70_000), runtime.WillChange, "content differs (70000 -> 3 bytes)", "one"},
+		{"binary", `fs.write("f", "one")`, "f", 0o644, "a\x00b", runtime.WillChange, "content: 3 bytes (sha256 59b271ae1bbc) -> 3 bytes (sha256 7692c3ad3540)", "one"},
+		{"long", `fs.write("f", "one")`, "f", 0o644, strings.Repeat("x", 70_000), runtime.WillChange, "content: 70000 bytes (sha256 bca09f4a757d) -> 3 bytes (sha256 7692c3ad3540)", "one"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := t.TempDir()
@@ -138,6 +145,55 @@ func TestWrite(t *testing.T) {
 				t.Error("the second run changed it again")
 			}
 		})
+	}
+}
+
+// TestWriteOwner: the owner that a replaced file loses is foreseen.
+func TestWriteOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	root := t.TempDir()
+	put(t, root, "f", "old\n", 0o600)
+	if err := os.Chown(filepath.Join(root, "f"), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	dry := &calltest.Door{DryRun: true}
+	dry.Must(t, fs.Specs(root), `fs.write("f", "old\n", mode = "0600")`)
+	if p := dry.Predictions[0]; p.Verdict != runtime.NoChange {
+		t.Fatalf("predicted %v %q", p.Verdict, p.Detail)
+	}
+	for _, want := range []string{"mode 0600 -> 0644\nowner nobody -> root", "mode 0644 -> 0640"} {
+		code := fmt.Sprintf(`fs.write("f", "old\n", mode = %q)`, want[13:17])
+		dry.Must(t, fs.Specs(root), code)
+		if got := dry.Predictions[len(dry.Predictions)-1].Detail; got != want {
+			t.Errorf("predicted %q, want %q", got, want)
+		}
+		new(calltest.Door).Must(t, fs.Specs(root), code)
+	}
+}
+
+// TestWriteRefused: where a run cannot write, a dry run does not say that it will.
+func TestWriteRefused(t *testing.T) {
+	root := t.TempDir()
+	put(t, root, "file", "", 0o644)
+	if err := os.Symlink("nowhere", filepath.Join(root, "hole")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ code, want string }{
+		{`fs.write("file/x", "y")`, "not a directory"},
+		{`fs.write("file/deep/x", "y")`, "not a directory"},
+		{`fs.write("hole/x", "y")`, "leads nowhere"},
+		{`fs.write("hole/deep/x", "y")`, "leads nowhere"},
+		{`fs.write("a\x00b", "y")`, "invalid argument"},
+	} {
+		if _, err := new(calltest.Door).Run(t, fs.Specs(root), tt.code); err == nil {
+			t.Errorf("%s: the run does it", tt.code)
+		}
+		_, err := (&calltest.Door{DryRun: true}).Run(t, fs.Specs(root), tt.code)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: the dry run says %v, want %q", tt.code, err, tt.want)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"infra/builtins/internal/call"
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -32,7 +33,7 @@ type readArgs struct {
 }
 
 func (m module) read(c *call.Call, a readArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Show: a.Path, Run: func(context.Context, io.Writer) (runtime.Result, error) {
+	return c.Value(runtime.Op{Show: a.Path, Looks: file.Names(m.at(a.Path)), Alters: runtime.Nothing, Run: func(context.Context, io.Writer) (runtime.Result, error) {
 		content, err := readFile(m.at(a.Path))
 		if errors.Is(err, fs.ErrNotExist) {
 			err = runtime.WithHint(err, "paths are from the project's root, %s; fs.exists tells whether a file is there", m.root)

@@ -42,8 +42,9 @@ func (m module) write(c *call.Call, a writeArgs) (starlark.Value, error) {
 		return nil, fmt.Errorf("fs.write: %w", err)
 	}
 	w := writing{file.Wanted{Path: a.Path, Content: a.Content, Mode: mode}, m.at(a.Path)}
-	r := file.Replacement{Kind: "write_result", Path: a.Path, Compare: w.compare, Write: w.replace}
-	return c.Value(runtime.Op{Show: a.Path, Predict: r.Predict, Run: r.Run})
+	r := file.Replacement{Kind: "write_result", Path: a.Path, Compare: w.compare, Foresee: w.foresee, Write: w.replace}
+	names := file.Names(w.at)
+	return c.Value(runtime.Op{Show: a.Path, Looks: names, Alters: names, Predict: r.Predict, Run: r.Run})
 }
 
 // writing is one file that is to be written.
@@ -52,11 +53,15 @@ type writing struct {
 	at string
 }
 
+// digestLimit is the longest file that is read only to compare it; one of
+// another length than the wanted differs in any case.
+const digestLimit = 64 << 20
+
 // compare has an entry for everything in which the file is different.
 func (w writing) compare(context.Context) ([]string, error) {
 	info, err := os.Stat(w.at)
 	if errors.Is(err, fs.ErrNotExist) {
-		return []string{w.Creation()}, nil
+		return w.Creation(), nil
 	}
 	if err != nil {
 		return nil, err
@@ -64,25 +69,22 @@ func (w writing) compare(context.Context) ([]string, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is there and is no file", w.at)
 	}
-	same := false
-	if info.Size() == int64(len(w.Content.Reveal())) {
-		have, err := os.ReadFile(w.at)
+	have := file.Actual{Size: info.Size(), Mode: info.Mode(), Read: func() ([]byte, error) { return os.ReadFile(w.at) }}
+	if info.Size() <= digestLimit || info.Size() == int64(len(w.Content.Reveal())) {
+		content, err := os.ReadFile(w.at)
 		if err != nil {
 			return nil, err
 		}
-		same = string(have) == w.Content.Reveal()
+		have.Digest = file.Digest(content)
+		have.Read = func() ([]byte, error) { return content, nil }
 	}
-	return w.Differences(file.Actual{Size: info.Size(), Mode: info.Mode(), Same: same,
-		Read: func() ([]byte, error) { return os.ReadFile(w.at) }}), nil
+	return w.Differences(have), nil
 }
 
 // replace writes a file beside the old one and renames it, so that a reader
 // and a crash see either of the two. A link stays one: its target is replaced.
 func (w writing) replace(context.Context) error {
-	target := w.at
-	if resolved, err := filepath.EvalSymlinks(target); err == nil {
-		target = resolved
-	}
+	target := w.target()
 	dir := filepath.Dir(target)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -99,6 +101,14 @@ func (w writing) replace(context.Context) error {
 		return err
 	}
 	return syncDir(dir)
+}
+
+// target is the file that is written: where a link leads, if it leads anywhere.
+func (w writing) target() string {
+	if resolved, err := filepath.EvalSymlinks(w.at); err == nil {
+		return resolved
+	}
+	return w.at
 }
 
 func fill(f *os.File, content string, mode fs.FileMode) error {

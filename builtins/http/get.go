@@ -53,7 +53,9 @@ func get(c *call.Call, a getArgs) (starlark.Value, error) {
 	return c.Value(runtime.Op{
 		Args: runtime.Args{"url": shown(u), "headers": r.names(), "check": a.Check},
 		Show: shown(u),
-		Run:  func(ctx context.Context, _ io.Writer) (runtime.Result, error) { return r.run(ctx) },
+		// What answers may be any host.
+		Looks: runtime.Nothing, Alters: runtime.Nothing, Beyond: true,
+		Run: func(ctx context.Context, _ io.Writer) (runtime.Result, error) { return r.run(ctx) },
 	})
 }
 

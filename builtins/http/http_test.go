@@ -76,6 +76,10 @@ func TestOps(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		// What it observes is beyond this machine, and nothing here alters it.
+		if op := d.Ops[0]; op.Looks == nil || len(op.Looks) > 0 || op.Alters == nil || len(op.Alters) > 0 || !op.Beyond {
+			t.Errorf("%s looks at %q, alters %q, beyond %v", tt.code, op.Looks, op.Alters, op.Beyond)
+		}
 		if got := strings.ReplaceAll(d.Last(t), answering.URL, "URL"); got != tt.op {
 			t.Errorf("%s\n got %s\nwant %s", tt.code, got, tt.op)
 		}

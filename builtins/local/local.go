@@ -1,7 +1,8 @@
 // Package local is the plan language's module local: commands on the machine
 // infra runs on.
 //
-//	local.run(command, reads = False, check = True, stdin = "", env = {}, timeout = "", cwd = "") -> command_result
+//	local.run(command, reads = False, check = True, stdin = "", env = {}, timeout = "", cwd = "",
+//	          assume = None) -> command_result
 package local
 
 import (

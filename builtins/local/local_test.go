@@ -29,7 +29,7 @@ func TestOps(t *testing.T) {
 		{`local.run(["cat"], reads = True)`, `read local.run here | cat | {"command":["cat"],"reads":true}`, ""},
 		{`local.run(["cat"], reads = False, check = False, stdin = "text", env = {"B": "1", "A": token}, timeout = "1m", cwd = "sub")`,
 			`change local.run here | cat | {"check":false,"command":["cat"],"cwd":"sub","env":{"A":"‹secret token›","B":"1"},"reads":false,"stdin":"text","timeout":"1m0s"}`,
-			"stdin: 4 bytes\nenvironment: A, B\ndirectory: sub"},
+			"stdin: 4 bytes\nenvironment: A, B\ndirectory: sub\ntimeout: 1m"},
 		{`local.run(["cat"], stdin = token)`, `change local.run here | cat | {"command":["cat"],"stdin":"‹secret token›"}`, "stdin: ‹secret token›"},
 	} {
 		d := &calltest.Door{DryRun: true, Names: names()}
@@ -44,19 +44,105 @@ func TestOps(t *testing.T) {
 }
 
 func TestPrediction(t *testing.T) {
-	for _, tt := range []struct{ code, want string }{
-		{`x = local.run(["touch", "made"])`, `stdout = U, stderr = U, code = 0, changed = True`},
-		{`x = local.run(["touch", "made"], check = False)`, `stdout = U, stderr = U, code = U, changed = True`},
+	for _, tt := range []struct{ code, want, note string }{
+		{`x = local.run(["touch", "made"])`, `stdout = U, stderr = U, code = 0, changed = True`, ""},
+		{`x = local.run(["touch", "made"], check = False)`, `stdout = U, stderr = U, code = U, changed = True`, ""},
+		{`x = local.run(["touch", "made"], assume = "done")`, `stdout = "done", stderr = U, code = 0, changed = True`, "stdout is assumed"},
+		{`x = local.run(["touch", "made"], assume = "", check = False)`, `stdout = "", stderr = U, code = U, changed = True`, "stdout is assumed"},
+		{`x = local.run(["touch", "made"], assume = None)`, `stdout = U, stderr = U, code = 0, changed = True`, ""},
 	} {
 		root := t.TempDir()
 		d := &calltest.Door{DryRun: true}
-		got := d.Must(t, local.Specs(root), tt.code)["x"].String()
-		got = strings.ReplaceAll(got, "(known after local.run, test.star:1)", "U")
-		if got != "command_result("+tt.want+")" || d.Predictions[0].Verdict != runtime.WillChange {
-			t.Errorf("%s: %v %s", tt.code, d.Predictions[0].Verdict, got)
+		got := d.Must(t, local.Specs(root), tt.code)["x"]
+		p := d.Predictions[0]
+		if shown(got) != tt.want || p.Verdict != runtime.WillChange || d.Ops[0].Assumes != tt.note {
+			t.Errorf("%s: %v %s [%s]", tt.code, p.Verdict, shown(got), d.Ops[0].Assumes)
 		}
 		if _, err := os.Stat(filepath.Join(root, "made")); err == nil {
 			t.Errorf("%s: the dry run ran it", tt.code)
+		}
+		if op := d.Ops[0]; op.Looks == nil || len(op.Looks) > 0 || op.Alters != nil {
+			t.Errorf("%s looks at %q and alters %q", tt.code, op.Looks, op.Alters)
+		}
+		run := new(calltest.Door)
+		agree(t, tt.code, got, run.Must(t, local.Specs(root), strings.Replace(tt.code, `"touch", "made"`, `"printf", "done"`, 1))["x"], tt.note != "")
+	}
+}
+
+// TestNotKnown: what a preview answers for a read that it cannot carry out is
+// what the read answers, as far as it is said.
+func TestNotKnown(t *testing.T) {
+	for _, tt := range []struct{ code, want string }{
+		{`x = local.run(["printf", "one"], reads = True)`, `stdout = U, stderr = U, code = 0, changed = False`},
+		{`x = local.run(["printf", "one"], reads = True, check = False)`, `stdout = U, stderr = U, code = U, changed = False`},
+		{`x = local.run(["printf", "one"], reads = True, assume = "one")`, `stdout = "one", stderr = U, code = 0, changed = False`},
+	} {
+		d := &calltest.Door{DryRun: true}
+		ran := d.Must(t, local.Specs(t.TempDir()), tt.code)["x"]
+		if got := ran.(*runtime.Record).Fields()[0].Value.String(); got != `"one"` {
+			t.Errorf("%s was not carried out: %s", tt.code, got)
+		}
+		op := d.Ops[0]
+		got := op.NotKnown()
+		if shown(got) != tt.want || op.Looks != nil || op.Alters == nil || len(op.Alters) > 0 {
+			t.Errorf("%s: %s; looks at %q and alters %q", tt.code, shown(got), op.Looks, op.Alters)
+		}
+		agree(t, tt.code, got, ran, false)
+	}
+}
+
+func shown(v starlark.Value) string {
+	text := strings.ReplaceAll(v.String(), "(known after local.run, test.star:1)", "U")
+	return strings.TrimSuffix(strings.TrimPrefix(text, "command_result("), ")")
+}
+
+// agree fails where a prediction says of a field what the run does not, or of
+// what type a field is. What is assumed may be wrong.
+func agree(t *testing.T, code string, predicted, ran starlark.Value, assumed bool) {
+	t.Helper()
+	is := ran.(*runtime.Record).Fields()
+	for i, f := range predicted.(*runtime.Record).Fields() {
+		u, unknown := f.Value.(runtime.Unknown)
+		switch {
+		case unknown && u.Shape.Type != is[i].Value.Type():
+			t.Errorf("%s: %s is of type %s, was predicted as %s", code, f.Name, is[i].Value.Type(), u.Shape.Type)
+		case !unknown && f.Value.String() != is[i].Value.String() && !(assumed && f.Name == "stdout"):
+			t.Errorf("%s: %s is %s, was predicted as %s", code, f.Name, is[i].Value, f.Value)
+		}
+	}
+}
+
+// TestAssumptionNotKnown: a text that is not known yet, of which a call only
+// has the name, is not taken for the output.
+func TestAssumptionNotKnown(t *testing.T) {
+	u := runtime.Unknown{Op: "ssh.run", Shape: runtime.StringShape}
+	for _, reads := range []string{"True", "False"} {
+		d := &calltest.Door{DryRun: true, Names: starlark.StringDict{"unknown": starlark.String(u.String())}}
+		d.Must(t, local.Specs(t.TempDir()), `local.run(["true"], assume = unknown, reads = `+reads+`)`)
+		if got := shown(d.Ops[0].NotKnown()); !strings.HasPrefix(got, "stdout = U,") {
+			t.Errorf("reads = %s: %s", reads, got)
+		}
+	}
+}
+
+// TestRefused: what a run would not start, a dry run does not foresee.
+func TestRefused(t *testing.T) {
+	for _, tt := range []struct{ code, want string }{
+		{`local.run(["-x"])`, "cannot begin with a dash"},
+		{`local.run([""])`, "needs a program"},
+		{`local.run(["a", "b\x00"])`, "NUL byte"},
+		{`local.run("a\x00")`, "NUL byte"},
+		{`local.run(["a"], cwd = "\x00")`, "NUL byte"},
+		{`local.run(["a"], env = {"A": "\x00"})`, "NUL byte"},
+		{`local.run(["a"], env = {"A=": ""})`, "cannot be a variable's name"},
+		{`local.run(["a"], assume = token)`, "assume: want a string, got ‹secret token›"},
+	} {
+		for _, dry := range []bool{true, false} {
+			d := &calltest.Door{DryRun: dry, Names: names()}
+			_, err := d.Run(t, local.Specs(t.TempDir()), tt.code)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || len(d.Ops) > 0 {
+				t.Errorf("%s (dry: %v): %v, want %q", tt.code, dry, err, tt.want)
+			}
 		}
 	}
 }

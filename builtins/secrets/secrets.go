@@ -17,6 +17,8 @@ import (
 	"context"
 	"io"
 
+	"go.starlark.net/starlark"
+
 	"infra/builtins/internal/call"
 	"infra/runtime"
 )
@@ -66,21 +68,28 @@ func Specs(root string) []call.Spec {
 // read asks for an operation whose answer stays out of its [runtime.Result].
 // A result's value may be journaled, and a secret has no form in which another
 // process could go on from it; so the result is empty, and what get returned
-// goes straight to the plan. Where the engine answers without running the
-// operation, as for a resumed run, get is called after all: it only reads.
-func read[T any](c *call.Call, op runtime.Op, get func(context.Context, io.Writer) (T, error)) (T, error) {
-	var got T
-	ran := false
+// goes straight to the plan. Where the engine answers nothing and did not run
+// the operation, as for a resumed run, get is called after all: it only reads.
+// What a preview answers instead of running it, the plan gets.
+func read(c *call.Call, op runtime.Op, get func(context.Context, io.Writer) (starlark.Value, error)) (starlark.Value, error) {
+	var got starlark.Value
+	op.Alters = runtime.Nothing
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		v, err := get(ctx, log)
 		if err != nil {
 			return runtime.Result{}, err
 		}
-		got, ran = v, true
+		got = v
 		return runtime.Result{}, nil
 	}
-	if _, err := c.Read(op); err != nil || ran {
-		return got, err
+	res, err := c.Read(op)
+	switch {
+	case err != nil:
+		return nil, err
+	case res.Value != nil && res.Value != starlark.None:
+		return res.Value, nil
+	case got != nil:
+		return got, nil
 	}
 	return get(c.Context(), io.Discard)
 }

@@ -25,7 +25,7 @@ type sopsArgs struct {
 }
 
 func (r *reader) sops(c *call.Call, a sopsArgs) (starlark.Value, error) {
-	return read(c, runtime.Op{Show: "decrypt " + a.File}, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
+	return read(c, runtime.Op{Show: "decrypt " + a.File, Looks: r.looks(a.File)}, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
 		doc, err := r.open(ctx, a.File, log)
 		if err != nil {
 			return nil, err
@@ -102,11 +102,16 @@ func (r *reader) document(ctx context.Context, name string, data []byte, log *op
 	return doc, nil
 }
 
-func (r *reader) read(name string) ([]byte, error) {
-	path := name
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.root, path)
+// at is the file that a plan names.
+func (r *reader) at(name string) string {
+	if filepath.IsAbs(name) {
+		return name
 	}
+	return filepath.Join(r.root, name)
+}
+
+func (r *reader) read(name string) ([]byte, error) {
+	path := r.at(name)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -65,8 +66,15 @@ fact os "$(os)"
 fact nix_version "$(nix --version 2>/dev/null)"
 `
 
+// factsLooks is where the answers come from: the kernel, the system that runs,
+// and for nix --version the folders of any PATH, with the files of the homes
+// that may set one. The store is not among them: what is added to it is not in
+// use, and what is in it does not change.
+var factsLooks = slices.Concat(names("/etc"), names("/run"), []string{"/proc", "/nix/var/nix/profiles",
+	"/bin", "/sbin", "/usr", "/opt", "/System", "/Library", "/home", "/root", "/Users"})
+
 func (m module) facts(c *call.Call, a factsArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: "facts of " + a.Host.Name, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: "facts of " + a.Host.Name, Looks: factsLooks, Alters: runtime.Nothing, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		cmd := remote.Command{Argv: []string{"sh", "-c", factsScript}}
 		out, err := command.Query(ctx, command.On(m.pool, a.Host), cmd, log)
 		if err != nil {

@@ -35,16 +35,21 @@ type getArgs struct {
 }
 
 func (m module) get(c *call.Call, a getArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: a.Path, Run: func(ctx context.Context, _ io.Writer) (runtime.Result, error) {
-		content, _, err := m.pool.Get(ctx, a.Host, a.Path, a.Sudo, getLimit)
-		if err != nil {
-			return runtime.Result{}, getError(a, err)
-		}
-		if a.Secret {
-			return runtime.Result{Value: runtime.NewSecret(a.Host.Name+":"+a.Path, string(content))}, nil
-		}
-		return runtime.Result{Value: starlark.String(content)}, nil
-	}})
+	shape := runtime.StringShape
+	if a.Secret {
+		shape = runtime.SecretShape
+	}
+	return c.Value(runtime.Op{NotKnown: func() starlark.Value { return c.Unknown().As(shape) },
+		Host: a.Host.Name, Show: a.Path, Looks: names(a.Path), Alters: runtime.Nothing, Run: func(ctx context.Context, _ io.Writer) (runtime.Result, error) {
+			content, _, err := m.pool.Get(ctx, a.Host, a.Path, a.Sudo, getLimit)
+			if err != nil {
+				return runtime.Result{}, getError(a, err)
+			}
+			if a.Secret {
+				return runtime.Result{Value: runtime.NewSecret(a.Host.Name+":"+a.Path, string(content))}, nil
+			}
+			return runtime.Result{Value: starlark.String(content)}, nil
+		}})
 }
 
 func getError(a getArgs, err error) error {

@@ -32,7 +32,7 @@ type reachableArgs struct {
 }
 
 func (m module) reachable(c *call.Call, a reachableArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: "reach " + a.Host.Name, Run: func(ctx context.Context, _ io.Writer) (runtime.Result, error) {
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: "reach " + a.Host.Name, Alters: runtime.Nothing, Run: func(ctx context.Context, _ io.Writer) (runtime.Result, error) {
 		why, err := m.reach(ctx, a.Host, a.Timeout)
 		return runtime.Result{Value: starlark.Bool(why == nil)}, err
 	}})
@@ -69,7 +69,7 @@ type waitArgs struct {
 }
 
 func (m module) wait(c *call.Call, a waitArgs) (starlark.Value, error) {
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: "wait for " + a.Host.Name, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: "wait for " + a.Host.Name, Alters: runtime.Nothing, Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		return runtime.Result{}, m.await(ctx, a, log)
 	}})
 }

@@ -1,7 +1,7 @@
 // Package ssh is the plan language's module ssh: what a plan does on a host.
 //
 //	ssh.run(host, command, reads = False, check = True, stdin = "", env = {}, sudo = False,
-//	        timeout = "", cwd = "") -> command_result
+//	        timeout = "", cwd = "", assume = None) -> command_result
 //	ssh.put(host, path, content = None, source = "", mode = "0644", owner = "", sudo = False) -> put_result
 //	ssh.get(host, path, sudo = False, secret = False) -> string or secret
 //	ssh.facts(host) -> host_facts

@@ -135,9 +135,14 @@ func TestPut(t *testing.T) {
 		after      string
 		afterMode  os.FileMode
 	}{
-		{"new", `"one\n"`, "", 0, runtime.WillChange, "new file: 4 bytes, mode 0644", "one\n", 0o644},
+		{"new", `"one\n"`, "", 0, runtime.WillChange,
+			"new file: 4 bytes, mode 0644\n--- /dev/null\n+++ F\n@@ -0,0 +1,1 @@\n+one", "one\n", 0o644},
+		{"new with owner", `"one", mode = "0640", owner = "nobody:nogroup"`, "", 0, runtime.WillChange,
+			"new file: 3 bytes, mode 0640, owner nobody:nogroup", "one", 0o640},
+		{"binary", `"a\x00b"`, "old", 0o644, runtime.WillChange, "content: 3 bytes (sha256 cba06b5736fa) -> 3 bytes (sha256 59b271ae1bbc)", "a\x00b", 0o644},
 		{"empty", `""`, "", 0, runtime.WillChange, "new file: 0 bytes, mode 0644", "", 0o644},
-		{"from a file", `source = "source", mode = "0755"`, "", 0, runtime.WillChange, "new file: 10 bytes, mode 0755", "from here\n", 0o755},
+		{"from a file", `source = "source", mode = "0755"`, "", 0, runtime.WillChange,
+			"new file: 10 bytes, mode 0755\n--- /dev/null\n+++ F\n@@ -0,0 +1,1 @@\n+from here", "from here\n", 0o755},
 		{"secret", `token, mode = "0400"`, "", 0, runtime.WillChange, "new file: ‹secret token›, mode 0400", secret, 0o400},
 		{"equal", `"one\n"`, "one\n", 0o644, runtime.NoChange, "", "one\n", 0o644},
 		{"mode", `"one\n", mode = "0600"`, "one\n", 0o644, runtime.WillChange, "mode 0644 -> 0600", "one\n", 0o600},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.starlark.net/starlark"
 
@@ -20,6 +21,9 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	} else {
 		out.note = o.note
 	}
+	if op.Assumes != "" && (o != nil || op.Effect != runtime.Read) {
+		out.note = strings.TrimPrefix(out.note+"; "+op.Assumes, "; ")
+	}
 	if op.Effect == runtime.Read {
 		return observe(ctx, op, o)
 	}
@@ -34,9 +38,6 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		out.note, p.Verdict, p.Detail = "done before", runtime.NoChange, ""
 	}
 	out.op.Prediction = &p
-	if out.note == "" {
-		out.note = p.Note
-	}
 	if p.Verdict != runtime.NoChange {
 		out.task.history.note(out.task, op)
 		runtime.RaiseDoubt(ctx, foreseen(op))

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
@@ -45,7 +46,7 @@ func (h *history) note(t *task, op runtime.Op) {
 
 // look remembers an operation whose answer was believed.
 func (h *history) look(op runtime.Op) {
-	if len(scope(op.Looks)) > 0 || op.Beyond {
+	if len(scope(op.Looks))+len(op.Here) > 0 || op.Beyond {
 		h.looked = append(h.looked, &op)
 	}
 }
@@ -53,20 +54,19 @@ func (h *history) look(op runtime.Op) {
 // alters says whether what was foreseen so far may alter the answer to op.
 func (h *history) alters(op runtime.Op) bool {
 	looks := scope(op.Looks)
-	if len(looks) == 0 && !op.Beyond {
+	if len(looks)+len(op.Here) == 0 && !op.Beyond {
 		return false
 	}
 	return h.any(nil, func(h *history) bool {
 		if h.broken || op.Beyond && len(h.made) > 0 {
 			return true
 		}
-		for _, a := range h.made[op.Host] {
-			if meet(a.paths, looks) {
-				return true
-			}
-		}
-		return false
+		return meetsAny(h.made[op.Host], looks) || meetsAny(h.made[""], op.Here)
 	})
+}
+
+func meetsAny(made []alteration, looks []string) bool {
+	return len(looks) > 0 && slices.ContainsFunc(made, func(a alteration) bool { return meet(a.paths, looks) })
 }
 
 // does says whether op itself was foreseen, and nothing else that would alter
@@ -84,7 +84,7 @@ func (h *history) does(op runtime.Op) bool {
 		}
 		return h.broken
 	})
-	return done && !other && !op.Beyond
+	return done && !other && !op.Beyond && len(op.Here) == 0
 }
 
 // any says whether match holds for the history or one before it, seen ones

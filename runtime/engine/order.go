@@ -12,40 +12,56 @@ import (
 )
 
 // doubt reports, at the end of a preview, what was answered although another
-// step may alter the answer and nothing says which of the two comes first.
+// step may alter the answer and nothing says which of the two comes first. What
+// a doubted task shows may not be what a run of it does, so that it throws doubt
+// on others in turn.
 func (r *run) doubt(groups []*group) {
 	all := alterationsOf(groups)
-	for _, g := range groups {
-		told := map[*group]bool{}
-		for _, t := range g.tasks {
-			if t.history == nil {
-				continue
-			}
-			for _, op := range t.history.looked {
-				for _, made := range all.meeting(op) {
-					if told[made.group] {
-						continue
-					}
-					if a, ok := made.unordered(t, all.alike); ok {
-						told[made.group] = true
-						r.sayDoubt(t, op, a)
-					}
+	for again := true; again; {
+		again = false
+		for _, g := range groups {
+			for _, t := range g.tasks {
+				if t.history != nil && !t.history.broken && r.doubtTask(t, all) {
+					t.history.broken, again = true, true
+					all.unsure = with(all.unsure, alteration{task: t})
 				}
 			}
 		}
 	}
 }
 
-func (r *run) sayDoubt(t *task, op *runtime.Op, a alteration) {
+// doubtTask reports the first such answer of a task.
+func (r *run) doubtTask(t *task, all *alterations) bool {
+	for _, op := range t.history.looked {
+		for _, made := range all.meeting(op) {
+			if a, ok := made.unordered(t, all.alike); ok {
+				r.sayDoubt(t, op, a, all)
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sayDoubt tells the readers of a doubt about a step, once for all its hosts.
+func (r *run) sayDoubt(t *task, op *runtime.Op, a alteration, all *alterations) {
+	pair := [2]*group{t.group, a.task.group}
+	if all.told[pair] {
+		return
+	}
+	all.told[pair] = true
 	e := t.event(runtime.Doubted)
-	e.Pos = op.Pos
-	other := a.task.name()
-	if t.group == a.task.group {
-		e.Text = fmt.Sprintf("%s on %s looks at what the same step may alter for %s (%s, %s): which comes first is not fixed; use a step for each of the two",
-			op.Name, place(op.Host), a.task.host.Name, a.op.Name, a.op.Pos)
+	e.Host, e.Pos = "", op.Pos
+	what := "whose preview is not certain"
+	if a.op != nil {
+		what = fmt.Sprintf("%s, %s", a.op.Name, a.op.Pos)
+	}
+	if other := a.task.name(); t.group != a.task.group {
+		e.Text = fmt.Sprintf("%s on %s looks at what the step %s may alter (%s), and which of the two steps comes first is not fixed; "+
+			"say needs = [%s], or the other way round", op.Name, place(op.Host), other, what, other)
 	} else {
-		e.Text = fmt.Sprintf("%s on %s looks at what the step %s may alter (%s, %s), and which of the two steps comes first is not fixed; "+
-			"say needs = [%s], or the other way round", op.Name, place(op.Host), other, a.op.Name, a.op.Pos, other)
+		e.Text = fmt.Sprintf("%s on %s looks at what the same step may alter for %s (%s): which comes first is not fixed; use a step for each of the two",
+			op.Name, place(op.Host), a.task.host.Name, what)
 	}
 	_ = r.emit(e) // a preview has no journal that could be lost
 }
@@ -55,6 +71,8 @@ func place(host string) string { return cmp.Or(host, "this machine") }
 // alterations are those of a whole preview.
 type alterations struct {
 	byHost map[string]*alteredPaths
+	unsure []*byStep // tasks whose previews are not certain: they may alter anything
+	told   map[[2]*group]bool
 	alike  bool // all steps that fan out do so over the same hosts
 }
 
@@ -71,8 +89,8 @@ type byStep struct {
 	hosts map[*runtime.Host]int
 }
 
-func alterationsOf(groups []*group) alterations {
-	all := alterations{byHost: map[string]*alteredPaths{}, alike: true}
+func alterationsOf(groups []*group) *alterations {
+	all := &alterations{byHost: map[string]*alteredPaths{}, told: map[[2]*group]bool{}, alike: true}
 	var first *group
 	for _, g := range groups {
 		if g.step.FansOut() && first == nil {
@@ -86,6 +104,9 @@ func alterationsOf(groups []*group) alterations {
 			for host, made := range t.history.made {
 				all.add(host, made)
 			}
+			if t.history.broken {
+				all.unsure = with(all.unsure, alteration{task: t})
+			}
 		}
 	}
 	for _, on := range all.byHost {
@@ -94,7 +115,7 @@ func alterationsOf(groups []*group) alterations {
 	return all
 }
 
-func (all alterations) add(host string, made []alteration) {
+func (all *alterations) add(host string, made []alteration) {
 	on := all.byHost[host]
 	if on == nil {
 		on = &alteredPaths{byPath: map[string][]*byStep{}}
@@ -141,10 +162,15 @@ func (s *byStep) unordered(t *task, alike bool) (alteration, bool) {
 }
 
 // meeting returns what may alter the answer to op.
-func (all alterations) meeting(op *runtime.Op) []*byStep {
-	var found []*byStep
+func (all *alterations) meeting(op *runtime.Op) []*byStep {
+	found := all.unsure[:len(all.unsure):len(all.unsure)]
 	if on := all.byHost[op.Host]; on != nil {
 		for _, p := range scope(op.Looks) {
+			found = append(found, on.at(p)...)
+		}
+	}
+	if on := all.byHost[""]; on != nil {
+		for _, p := range op.Here {
 			found = append(found, on.at(p)...)
 		}
 	}

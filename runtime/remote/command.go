@@ -20,6 +20,10 @@ type Command struct {
 	Stderr io.Writer
 }
 
+// Check says why no process can be given the command. [Run] and [Pool.Run]
+// refuse it for the same reason; a preview asks before.
+func (c Command) Check() error { return checkCommand(c) }
+
 // An Exit is how a process ended. A process that ran and failed is an Exit,
 // not an error.
 type Exit struct {

@@ -21,6 +21,9 @@ type File struct {
 	Sudo    bool
 }
 
+// Check says why [Pool.Put] refuses the file without asking the host.
+func (f File) Check() error { return checkFile(f) }
+
 // putScript writes a file beside its target and then takes the target's place,
 // once it is whole. It needs no watchdog: it reads as long as there is input,
 // and leaves nothing when there is too little.

@@ -56,6 +56,9 @@ func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
 			return nil, fmt.Errorf("%s: %w", c.spec.Name, err)
 		}
 		c.args, c.needs = given.kept, given.needs
+		if c.needs != nil && c.spec.Level == Anywhere {
+			return c.spec.notKnown(*c.needs), nil
+		}
 		v, err := fn(c, a)
 		if c.needs != nil && !c.asked {
 			return c.withoutAsking(err)

@@ -34,6 +34,7 @@ type Request struct {
 	Reads   bool // it only observes
 	Check   bool // a failure of the command is one of the step
 	Timeout time.Duration
+	Assume  *runtime.Text // its stdout, for a preview that does not have it; nil: not assumed
 }
 
 // Ask makes the request an operation on a host, "" for here, carries it out by
@@ -42,24 +43,36 @@ func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, err
 	if err := r.valid(); err != nil {
 		return nil, err
 	}
-	op := runtime.Op{Host: host, Show: r.show(), Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		return r.carryOut(ctx, run, log)
-	}}
+	op := runtime.Op{Host: host, Show: r.show(),
+		NotKnown: func() starlark.Value { return r.foreseen(c.Unknown()) },
+		Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+			return r.carryOut(ctx, run, log)
+		}}
+	if _, ok := r.assumed(); ok {
+		op.Assumes = "stdout is assumed"
+	}
 	if r.Reads {
+		op.Alters = runtime.Nothing
 		res, err := c.Read(op)
 		return res.Value, err
 	}
+	op.Looks = runtime.Nothing // a preview asks the host nothing about it
 	op.Predict = func(context.Context) (runtime.Prediction, error) { return r.predict(c.Unknown()), nil }
 	return c.Value(op)
 }
 
+// valid refuses what would not be started, so that no preview foresees it.
 func (r Request) valid() error {
 	for name := range r.Env {
 		if !remote.VariableName(name) {
 			return fmt.Errorf("env: %q cannot be a variable's name", name)
 		}
 	}
-	return nil
+	if r.Assume != nil && r.Assume.Secret() {
+		return runtime.WithHint(fmt.Errorf("assume: want a string, got %s", r.Assume),
+			"a command's stdout is plain text, and so is what it is assumed to be")
+	}
+	return remote.Command{Argv: r.Argv.Words(), Env: r.Env, Dir: r.Dir}.Check()
 }
 
 func (r Request) show() string {
@@ -70,15 +83,30 @@ func (r Request) show() string {
 }
 
 func (r Request) predict(unknown runtime.Unknown) runtime.Prediction {
-	var code starlark.Value = unknown
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: r.foreseen(unknown), Detail: r.detail()}
+}
+
+// foreseen is the result as far as it is certain, or assumed, without the
+// command having run: whether it counts as a change, and where a failure would
+// end the step, that it did not fail.
+func (r Request) foreseen(unknown runtime.Unknown) *runtime.Record {
+	var stdout, code starlark.Value = unknown.As(runtime.StringShape), unknown.As(runtime.IntShape)
+	if text, ok := r.assumed(); ok {
+		stdout = text
+	}
 	if r.Check {
 		code = starlark.MakeInt(0)
 	}
-	return runtime.Prediction{
-		Verdict: runtime.WillChange,
-		Value:   runtime.CommandResult(unknown, unknown, code, starlark.True),
-		Detail:  r.detail(),
+	return runtime.CommandResult(stdout, unknown.As(runtime.StringShape), code, starlark.Bool(!r.Reads))
+}
+
+// assumed is what stdout is assumed to be. An assumption that is itself not
+// known yet comes as the name of what will know it, and is none.
+func (r Request) assumed() (starlark.String, bool) {
+	if r.Assume == nil || strings.HasPrefix(r.Assume.Reveal(), "(known after ") {
+		return "", false
 	}
+	return starlark.String(r.Assume.Reveal()), true
 }
 
 // detail is what the shown command does not say: what else it is given.
@@ -94,6 +122,9 @@ func (r Request) detail() string {
 	}
 	if r.Dir != "" {
 		lines = append(lines, "directory: "+r.Dir)
+	}
+	if r.Timeout != 0 {
+		lines = append(lines, "timeout: "+short(r.Timeout))
 	}
 	return strings.Join(lines, "\n")
 }

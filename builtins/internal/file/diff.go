@@ -16,8 +16,8 @@ const DiffLimit = 64 << 10
 const shownLines = 200
 
 // unified is the unified diff of two texts.
-func unified(name string, old, new []byte) string {
-	text := string(diff.Diff(name, old, name, new))
+func unified(oldName, newName string, old, new []byte) string {
+	text := string(diff.Diff(oldName, old, newName, new))
 	_, text, _ = strings.Cut(text, "\n") // the line "diff old new"
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if more := len(lines) - shownLines; more > 0 {

@@ -16,16 +16,24 @@ type Replacement struct {
 	Kind    string                                  // of the result
 	Path    string                                  // as the plan named it
 	Compare func(context.Context) ([]string, error) // a line for everything in which the file is different
+	Foresee func(context.Context) ([]string, error) // what else Write would alter, or why it would fail
 	Write   func(context.Context) error             // is called after Compare, where that found something
 }
 
-// Predict compares only.
+// Predict compares, and asks what a write would meet with.
 func (r Replacement) Predict(ctx context.Context) (runtime.Prediction, error) {
 	differs, err := r.Compare(ctx)
-	if err != nil || len(differs) == 0 {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: r.result(false)}, err
+	if err != nil {
+		return runtime.Prediction{}, err
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: r.result(true), Detail: strings.Join(differs, "\n")}, nil
+	if len(differs) == 0 {
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: r.result(false)}, nil
+	}
+	more, err := r.Foresee(ctx)
+	if err != nil {
+		return runtime.Prediction{}, err
+	}
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: r.result(true), Detail: strings.Join(append(differs, more...), "\n")}, nil
 }
 
 // Run compares, and writes where something is different.

@@ -1,0 +1,42 @@
+package secrets
+
+import (
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+
+	sopsage "github.com/getsops/sops/v3/age"
+
+	"infra/builtins/internal/file"
+)
+
+// looks are the files of which the answer is made: the sops file, and those
+// that may hold an identity. What else decides whether there is a key, a key
+// command, a plugin or a cloud, never alters what the file says.
+func (r *reader) looks(name string) []string {
+	looks := []string{}
+	for _, path := range append(identityFiles(), r.at(name)) {
+		names := file.Names(path)
+		if names == nil {
+			return nil
+		}
+		looks = append(looks, names...)
+	}
+	return looks
+}
+
+// identityFiles are the files that places reads.
+func identityFiles() []string {
+	var files []string
+	for _, name := range []string{sopsage.SopsAgeKeyFileEnv, sopsage.SopsAgeSshPrivateKeyFileEnv} {
+		if path := os.Getenv(name); path != "" && !holdsKey(path) {
+			files = append(files, path, path+".pub")
+		}
+	}
+	home, _ := os.UserHomeDir()
+	files = append(files, keyFiles(goruntime.GOOS, home, os.Getenv("XDG_CONFIG_HOME"))...)
+	if home == "" {
+		return files
+	}
+	return append(files, filepath.Join(home, ".ssh"))
+}
