@@ -6,16 +6,18 @@ import "context"
 // a run although it did not in the preview: an operation was foreseen there,
 // and not carried out.
 type Doubt struct {
-	first *Unknown
-	outer *Doubt
+	first  *Unknown
+	outer  *Doubt
+	raised func()
 }
 
 type doubtKey struct{}
 
-// WithDoubt returns a context whose operations raise the doubt.
-func WithDoubt(ctx context.Context) (context.Context, *Doubt) {
+// WithDoubt returns a context whose operations raise the doubt. raised is
+// called when the first of them does.
+func WithDoubt(ctx context.Context, raised func()) (context.Context, *Doubt) {
 	outer, _ := ctx.Value(doubtKey{}).(*Doubt)
-	d := &Doubt{outer: outer}
+	d := &Doubt{outer: outer, raised: raised}
 	return context.WithValue(ctx, doubtKey{}, d), d
 }
 
@@ -25,6 +27,7 @@ func RaiseDoubt(ctx context.Context, foreseen Unknown) {
 	d, _ := ctx.Value(doubtKey{}).(*Doubt)
 	for ; d != nil && d.first == nil; d = d.outer {
 		d.first = &foreseen
+		d.raised()
 	}
 }
 

@@ -33,7 +33,8 @@ if not tried.ok:
 }
 
 func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
-	ctx, doubt := runtime.WithDoubt(c.Context())
+	before := "" // what fn could alter, from where on it may fail in a run
+	ctx, doubt := runtime.WithDoubt(c.Context(), func() { before = captured(a.Fn) })
 	runtime.SetContext(c.Thread, ctx)
 	v, err := starlark.Call(c.Thread, a.Fn, nil, nil)
 	runtime.SetContext(c.Thread, c.Context())
@@ -41,6 +42,9 @@ func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
 		return nil, err
 	}
 	foreseen := doubt.Raised()
+	if foreseen != nil && captured(a.Fn) != before {
+		return nil, &runtime.NotKnownError{Field: "whether attempt's function comes to alter what it altered", Origin: *foreseen}
+	}
 	switch {
 	case err == nil && foreseen == nil:
 		return outcome(starlark.True, v, starlark.String("")), nil
