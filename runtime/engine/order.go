@@ -17,12 +17,16 @@ import (
 // on others in turn.
 func (r *run) doubt(groups []*group) {
 	all := alterationsOf(groups)
+	doubted := map[*task]bool{}
 	for again := true; again; {
 		again = false
 		for _, g := range groups {
 			for _, t := range g.tasks {
-				if t.history != nil && !t.history.broken && r.doubtTask(t, all) {
-					t.history.broken, again = true, true
+				if t.history == nil || doubted[t] || !r.doubtTask(t, all) {
+					continue
+				}
+				doubted[t], again = true, true
+				if !t.history.broken {
 					all.unsure = with(all.unsure, alteration{task: t})
 				}
 			}
