@@ -19,7 +19,7 @@
           pname = "infra";
           version = self.shortRev or "dirty";
           src = self;
-          vendorHash = "sha256-MLOii0Q73PQqqZK4dby12qmLEd5LoefZ41lcVlpZ5ao=";
+          vendorHash = "sha256-rNbLl7pf4FnsScUhv/NGOYcEkbvO25aBaXKIK0GcX3A=";
           subPackages = [ "cmd/infra" ];
           ldflags = [
             "-s"

@@ -33,18 +33,19 @@ type EventKind string
 
 // The kinds of event, in the order in which a run shows them.
 const (
-	RunStarted  EventKind = "run_started"
-	StepStarted EventKind = "step_started"
-	StepRetried EventKind = "step_retried" // an attempt failed; Err says why
-	OpAsked     EventKind = "op_asked"     // before the operation: a reader's error stops it
-	OpOutput    EventKind = "op_output"    // a line of what a tool prints; for progress, not kept
-	OpEnded     EventKind = "op_ended"
-	Logged      EventKind = "logged" // the plan called log() or print()
-	StepEnded   EventKind = "step_ended"
-	Doubted     EventKind = "doubted"     // of a dry run: Step may come before or after another one that alters what it looks at; Text says which
-	RunResumed  EventKind = "run_resumed" // another process goes on with the run; Text is its version of infra
-	Stopping    EventKind = "stopping"    // the run was asked to stop: nothing new starts; for people, not kept
-	RunEnded    EventKind = "run_ended"
+	RunStarted   EventKind = "run_started"
+	StepStarted  EventKind = "step_started"
+	StepRestored EventKind = "step_restored" // an earlier process has ended the step; for people, not kept
+	StepRetried  EventKind = "step_retried"  // an attempt failed; Err says why
+	OpAsked      EventKind = "op_asked"      // before the operation: a reader's error stops it
+	OpOutput     EventKind = "op_output"     // a line of what a tool prints; for progress, not kept
+	OpEnded      EventKind = "op_ended"
+	Logged       EventKind = "logged" // the plan called log() or print()
+	StepEnded    EventKind = "step_ended"
+	Doubted      EventKind = "doubted"     // of a dry run: Step may come before or after another one that alters what it looks at; Text says which
+	RunResumed   EventKind = "run_resumed" // another process goes on with the run; Text is its version of infra
+	Stopping     EventKind = "stopping"    // the run was asked to stop: nothing new starts; for people, not kept
+	RunEnded     EventKind = "run_ended"
 )
 
 // OpEvent is the operation an event is about.

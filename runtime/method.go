@@ -85,10 +85,11 @@ func join(tables ...map[string]method) map[string]method {
 
 // of is the method as a plan sees it, bound to u.
 func (m method) of(u Unknown, name string) starlark.Value {
-	call := func(_ *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	call := func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		if m.alters {
 			return nil, u.End("what ." + name + "() alters")
 		}
+		RaiseDoubt(ContextOf(t), u) // it may fail
 		return u.As(m.shape(u, args, kwargs)), nil
 	}
 	return starlark.NewBuiltin(name, call).BindReceiver(u)

@@ -59,6 +59,10 @@ type Op struct {
 	// comes; the engine bounds, scrubs and keeps it.
 	Run func(ctx context.Context, log io.Writer) (Result, error)
 
+	// Repeatable: carried out a second time, it leaves the world as the first
+	// time did. Nothing else is ever carried out twice without a person's word.
+	Repeatable bool
+
 	// NotKnown makes what the plan gets from a preview that cannot know the
 	// answer: nothing of it, or as much of it as is certain.
 	NotKnown func() starlark.Value

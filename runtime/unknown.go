@@ -138,12 +138,16 @@ func FindUnknown(v starlark.Value) (Unknown, bool) {
 // AnyWithin says whether v or what it holds at any depth satisfies match, which
 // sees neither containers nor scalars.
 func AnyWithin(v starlark.Value, match func(starlark.Value) bool) bool {
+	switch v.(type) {
+	case nil, starlark.NoneType, starlark.Bool, starlark.Int, starlark.Float, starlark.String, starlark.Bytes, *starlark.Set:
+		return false // a set's elements can be hashed, what match looks for cannot
+	}
 	w := walk{match: match}
-	return w.any(v)
+	return w.inside(v)
 }
 
-// A walk visits every container once, so that it ends in a list which holds
-// itself, and is quick where many hold the same one.
+// A walk visits every container once, or the first one twice, so that it ends
+// in a list which holds itself, and is quick where many hold the same one.
 type walk struct {
 	match func(starlark.Value) bool
 	seen  map[any]bool
@@ -151,18 +155,36 @@ type walk struct {
 
 func (w *walk) any(v starlark.Value) bool {
 	switch v := v.(type) {
-	case nil, starlark.NoneType, starlark.Bool, starlark.Int, starlark.Float, starlark.String, starlark.Bytes, *starlark.Set:
-		return false // a set's elements can be hashed, what match looks for cannot
 	case starlark.Tuple:
-		return len(v) > 0 && w.first(backing{&v[0], len(v)}) && slices.ContainsFunc(v, w.any)
+		return len(v) > 0 && w.first(backing{&v[0], len(v)}) && w.inside(v)
+	case *starlark.List, *starlark.Dict, *starlarkstruct.Struct, *Record:
+		return w.first(v) && w.inside(v)
+	}
+	return w.inside(v)
+}
+
+func (w *walk) inside(v starlark.Value) bool {
+	switch v := v.(type) {
+	case nil, starlark.NoneType, starlark.Bool, starlark.Int, starlark.Float, starlark.String, starlark.Bytes, *starlark.Set:
+		return false
+	case starlark.Tuple:
+		return slices.ContainsFunc(v, w.any)
 	case *starlark.List:
-		return v.Len() > 0 && w.first(v) && w.anyOf(v.Elements())
+		for i := range v.Len() {
+			if w.any(v.Index(i)) {
+				return true
+			}
+		}
+		return false
 	case *starlark.Dict:
-		return v.Len() > 0 && w.first(v) && w.anyOf(second(v.Entries()))
+		return w.anyOf(second(v.Entries()))
 	case *starlarkstruct.Struct:
-		return w.first(v) && w.anyOf(second(v.Entries()))
+		return w.anyOf(second(v.Entries()))
 	case *Record:
-		return w.first(v) && slices.ContainsFunc(v.fields, func(f Field) bool { return w.any(f.Value) })
+		return slices.ContainsFunc(v.fields, func(f Field) bool { return w.any(f.Value) })
+	case *starlark.Builtin:
+		u, ok := v.Receiver().(Unknown) // a method prints the type of what it is bound to
+		return ok && w.match(u)
 	}
 	return w.match(v)
 }

@@ -20,7 +20,7 @@ type stepArgs struct {
 	OnFailure string            `arg:"on_failure,keyword" default:"stop" doc:"\"stop\" starts no further host after one failed, \"continue\" does the others"`
 	Confirm   string            `arg:"confirm,keyword" default:"" doc:"a question that a person answers with yes before the step starts"`
 	Timeout   time.Duration     `arg:"timeout,keyword" default:"" doc:"how long one attempt may take"`
-	Retries   int               `arg:"retries,keyword" default:"0" doc:"how often a failed step is run again, after 1s, 2s, 4s, ... up to 30s"`
+	Retries   int               `arg:"retries,keyword" default:"0" doc:"how often a failed step is run again, after 1s, 2s, 4s, ... up to 30s; what it did already is not repeated, and a failed command is a failure unless it is repeatable or only reads"`
 	Locks     []string          `arg:"locks,keyword" default:"" doc:"names; no two steps that share one run at once"`
 }
 

@@ -41,7 +41,7 @@ func (m module) build(c *call.Call, a buildArgs) (starlark.Value, error) {
 		return nil, fmt.Errorf("nix.build: %w", err)
 	}
 	b := building{m, installable}
-	op := runtime.Op{Show: "nix build " + installable, Once: true, Alters: buildFiles, Predict: b.predict, Run: b.run}
+	op := runtime.Op{Show: "nix build " + a.Installable, Once: true, Alters: buildFiles, Predict: b.predict, Run: b.run}
 	op.Looks, op.Beyond = m.looks(installable)
 	if isPath.MatchString(installable) && !strings.HasSuffix(installable, ".drv") {
 		op.NotKnown = func() starlark.Value { return &runtime.StorePath{Path: installable} }

@@ -45,7 +45,7 @@ func (m module) copyOp(paths []*runtime.StorePath, to *runtime.Host) runtime.Op 
 		cp.paths = append(cp.paths, p.Path)
 	}
 	return runtime.Op{
-		Name: "nix.copy", Host: to.Name, Once: true,
+		Name: "nix.copy", Host: to.Name, Once: true, Repeatable: true,
 		Args:  runtime.Args{"path": cp.paths, "to": to.Name},
 		Show:  strings.Join(cp.paths, " ") + " -> " + to.Name,
 		Looks: storeFiles, Alters: storeFiles,

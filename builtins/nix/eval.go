@@ -36,7 +36,7 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 	if a.Raw {
 		form = "--raw"
 	}
-	op := runtime.Op{Show: "nix eval " + form + " " + installable, Alters: runtime.Nothing}
+	op := runtime.Op{Show: "nix eval " + form + " " + a.Installable, Alters: runtime.Nothing}
 	op.Looks, op.Beyond = m.looks(installable)
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		out, err := m.nixCommand(ctx, log, nil, "eval", "--no-write-lock-file", form, installable)

@@ -91,9 +91,9 @@ func TestOps(t *testing.T) {
 	root := project(t)
 	specs := nix.Specs(nil, "", root, "")
 	for _, tt := range []struct{ code, op string }{
-		{`nix.eval(".#data")`, `read nix.eval here | nix eval --json ROOT#data | {"installable":".#data"}`},
-		{`nix.eval(".#data.name", raw = True)`, `read nix.eval here | nix eval --raw ROOT#data.name | {"installable":".#data.name","raw":true}`},
-		{`nix.build(".")`, `build nix.build here | nix build ROOT | {"installable":"."}`},
+		{`nix.eval(".#data")`, `read nix.eval here | nix eval --json .#data | {"installable":".#data"}`},
+		{`nix.eval(".#data.name", raw = True)`, `read nix.eval here | nix eval --raw .#data.name | {"installable":".#data.name","raw":true}`},
+		{`nix.build(".")`, `build nix.build here | nix build . | {"installable":"."}`},
 		{`nix.closure(nix.build("."))`, `read nix.closure here | closure of PATH | {"path":"PATH"}`},
 		{`nix.diff(nix.build("."), nix.build("."))`, `read nix.diff here | diff of PATH and PATH | {"new":"PATH","old":"PATH"}`},
 	} {

@@ -45,7 +45,7 @@ func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
 		return nil, err
 	}
 	s := switching{m, a, c.Unknown()}
-	return c.Value(runtime.Op{
+	return c.Value(runtime.Op{Repeatable: true,
 		Host: a.Host.Name, Show: a.Host.Name + " -> " + a.System.Path,
 		// The system's own files are looked at too. But the copy brings them,
 		// and what the store holds already it does not alter. An activation

@@ -53,6 +53,6 @@ func (m module) put(c *call.Call, a putArgs) (starlark.Value, error) {
 	// The folders that it makes need no names: whoever looks at one looks at
 	// all below it, and besides this file there is nothing.
 	files := names(a.Path)
-	return c.Value(runtime.Op{Host: a.Host.Name, Show: p.show(), Looks: files, Alters: files,
+	return c.Value(runtime.Op{Host: a.Host.Name, Show: p.show(), Looks: files, Alters: files, Repeatable: true,
 		Here: p.here(), Predict: r.Predict, Run: r.Run})
 }

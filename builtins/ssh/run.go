@@ -25,20 +25,21 @@ if kernel == "Linux":
 }
 
 type runArgs struct {
-	Host    *runtime.Host           `arg:"host" doc:"where it runs"`
-	Command call.Argv               `arg:"command" doc:"the command; a string is run by sh"`
-	Reads   bool                    `arg:"reads,keyword" default:"False" doc:"it only observes, and nothing but this host"`
-	Check   bool                    `arg:"check,keyword" default:"True" doc:"fail when its exit code is not 0"`
-	Stdin   runtime.Text            `arg:"stdin,keyword" default:"" doc:"all of its input"`
-	Env     map[string]runtime.Text `arg:"env,keyword" default:"" doc:"added to its environment"`
-	Sudo    bool                    `arg:"sudo,keyword" default:"False" doc:"run it as root"`
-	Timeout time.Duration           `arg:"timeout,keyword" default:"" doc:"end it after so long"`
-	Cwd     string                  `arg:"cwd,keyword" default:"" doc:"its working directory; the home if not given"`
-	Assume  *runtime.Text           `arg:"assume,keyword" default:"" doc:"what its stdout is taken to be where a dry run cannot have it; a run does not look at it"`
+	Host       *runtime.Host           `arg:"host" doc:"where it runs"`
+	Command    call.Argv               `arg:"command" doc:"the command; a string is run by sh"`
+	Reads      bool                    `arg:"reads,keyword" default:"False" doc:"it only observes, and nothing but this host"`
+	Check      bool                    `arg:"check,keyword" default:"True" doc:"fail when its exit code is not 0"`
+	Stdin      runtime.Text            `arg:"stdin,keyword" default:"" doc:"all of its input"`
+	Env        map[string]runtime.Text `arg:"env,keyword" default:"" doc:"added to its environment"`
+	Sudo       bool                    `arg:"sudo,keyword" default:"False" doc:"run it as root"`
+	Timeout    time.Duration           `arg:"timeout,keyword" default:"" doc:"end it after so long"`
+	Cwd        string                  `arg:"cwd,keyword" default:"" doc:"its working directory; the home if not given"`
+	Assume     *runtime.Text           `arg:"assume,keyword" default:"" doc:"what its stdout is taken to be where a dry run cannot have it; a run does not look at it"`
+	Repeatable bool                    `arg:"repeatable,keyword" default:"False" doc:"carried out a second time it does no harm: retries and a resumed run may repeat it"`
 }
 
 func (m module) run(c *call.Call, a runArgs) (starlark.Value, error) {
 	r := command.Request{Argv: a.Command, Stdin: a.Stdin, Env: a.Env, Dir: a.Cwd,
-		Sudo: a.Sudo, Reads: a.Reads, Check: a.Check, Timeout: a.Timeout, Assume: a.Assume}
+		Sudo: a.Sudo, Reads: a.Reads, Check: a.Check, Timeout: a.Timeout, Assume: a.Assume, Repeatable: a.Repeatable}
 	return r.Ask(c, a.Host.Name, command.On(m.pool, a.Host))
 }

@@ -36,7 +36,7 @@ func TestWantsColor(t *testing.T) {
 		if got := wantsColor(tt.out, getenv); got != tt.color {
 			t.Errorf("%s: colour %v, want %v", tt.name, got, tt.color)
 		}
-		if _, got := newPeopleReader(tt.out, getenv).(*tree); got != tt.tree {
+		if _, got := newPeopleReader(tt.out, getenv, false).(*tree); got != tt.tree {
 			t.Errorf("%s: a tree %v, want %v", tt.name, got, tt.tree)
 		}
 	}

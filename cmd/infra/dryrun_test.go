@@ -33,6 +33,7 @@ func TestTheDryRunOfEveryPlan(t *testing.T) {
 		previewed++
 		t.Run(name, func(t *testing.T) {
 			tr := tr.with(t)
+			tr.plan("--dry-run", "--build", "plans/"+name).want(t, 0) // what the store here has would show
 			project := tr.projectHash()
 			var r ran
 			tr.unchanged(func() { r = tr.readOnly("--dry-run", "plans/"+name) })

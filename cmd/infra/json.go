@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"time"
 
@@ -13,22 +15,57 @@ import (
 // jsonLines writes a run as one JSON object a line, for programs. Lines of
 // tools' output are left out: they are in the run's folder, where op.output
 // names the file.
-type jsonLines struct{ enc *json.Encoder }
+type jsonLines struct {
+	out  io.Writer
+	code func(runtime.Status, *runtime.Totals) int // the exit code of a run that ended so
+}
 
 // newJSON returns a reader that writes JSON lines to out.
-func newJSON(out io.Writer) reader {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	return &jsonLines{enc}
-}
+func newJSON(out io.Writer) reader { return &jsonLines{out, runFlags{}.code} }
 
 // Read implements reader.
 func (j *jsonLines) Read(e runtime.Event) {
 	if e.Kind == runtime.OpOutput {
 		return
 	}
-	// What cannot be written has nowhere to be reported; the journal has it all.
-	_ = j.enc.Encode(jsonOf(e))
+	line := jsonOf(e)
+	if e.Kind == runtime.RunEnded {
+		t := e.Totals
+		if t == nil {
+			t = new(runtime.Totals)
+		}
+		code := j.code(e.Status, t)
+		line.ExitCode = &code
+	}
+	j.print(line)
+}
+
+// refuse tells why a run did not begin, or broke off.
+func (j *jsonLines) refuse(err error, code int) {
+	line := jsonEvent{Schema: jsonSchema, Time: time.Now().UTC().Format(time.RFC3339Nano), Event: refused, ExitCode: &code}
+	var problems runtime.Problems
+	if !errors.As(err, &problems) {
+		line.Error = jsonErrorOf(err)
+	}
+	for _, p := range problems {
+		line.Problems = append(line.Problems, jsonError{Message: printable(p.Msg), Hint: printable(p.Hint), Pos: jsonPosOf(p.Pos)})
+	}
+	j.print(line)
+}
+
+// refused is the one line of a run that could not begin.
+const refused runtime.EventKind = "refused"
+
+// print writes a line. What cannot be written has nowhere to be reported; the
+// journal has it all. A CI that reads the line must not take a part of it for
+// a command.
+func (j *jsonLines) print(line jsonEvent) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(line); err == nil {
+		_, _ = j.out.Write(oldCommand.ReplaceAll(b.Bytes(), []byte(`${1}\u005b`)))
+	}
 }
 
 // Close implements reader.
@@ -38,47 +75,60 @@ func (j *jsonLines) Close() {}
 // fields may come without.
 const jsonSchema = 1
 
-// A jsonEvent is one line. Fields that do not apply are absent.
+// A jsonEvent is one line. Fields that do not apply are absent. docs/json.md
+// says it all, docs/events.schema.json says it to programs.
 type jsonEvent struct {
-	Schema int               `json:"schema"`
-	Time   string            `json:"time"`             // RFC 3339 with nanoseconds, UTC
-	Event  runtime.EventKind `json:"event"`            // run_started step_started step_retried op_asked op_ended logged stopping step_ended run_ended
-	Run    string            `json:"run,omitempty"`    //
-	Step   string            `json:"step,omitempty"`   // the step, or the check
-	Host   string            `json:"host,omitempty"`   // of a step that fans out, or of a check
-	Check  bool              `json:"check,omitempty"`  // step names a check
-	Start  *jsonStart        `json:"start,omitempty"`  // run_started
-	Op     *jsonOp           `json:"op,omitempty"`     // op_asked, op_ended
-	Status runtime.Status    `json:"status,omitempty"` // of what ended: ok failed warned skipped held interrupted stopped
-	TookMS *int64            `json:"took_ms,omitempty"`
-	Error  *jsonError        `json:"error,omitempty"`
-	Text   string            `json:"text,omitempty"`   // a log line, a question, a check's detail
-	Pos    *jsonPos          `json:"pos,omitempty"`    //
-	Result json.RawMessage   `json:"result,omitempty"` // step_ended: what the step returned, as the journal keeps it
-	Totals *jsonTotals       `json:"totals,omitempty"` // run_ended
+	Schema   int               `json:"schema"`
+	Time     string            `json:"time"`
+	Event    runtime.EventKind `json:"event"`
+	Run      string            `json:"run,omitempty"`
+	Step     string            `json:"step,omitempty"`
+	Host     string            `json:"host,omitempty"`
+	Check    bool              `json:"check,omitempty"`
+	Start    *jsonStart        `json:"start,omitempty"`
+	Op       *jsonOp           `json:"op,omitempty"`
+	Status   runtime.Status    `json:"status,omitempty"`
+	TookMS   *int64            `json:"took_ms,omitempty"`
+	Error    *jsonError        `json:"error,omitempty"`
+	Text     string            `json:"text,omitempty"`
+	Pos      *jsonPos          `json:"pos,omitempty"`
+	Result   json.RawMessage   `json:"result,omitempty"`
+	Totals   *jsonTotals       `json:"totals,omitempty"`
+	ExitCode *int              `json:"exit_code,omitempty"`
+	Problems []jsonError       `json:"problems,omitempty"`
 }
 
 // A jsonOp is the operation an event is about.
 type jsonOp struct {
-	ID      int              `json:"id"`
-	Name    string           `json:"name"`
-	Host    string           `json:"host,omitempty"` // absent: the machine that infra runs on
-	Effect  runtime.Effect   `json:"effect"`         // read build change destroy
-	Show    string           `json:"show,omitempty"` // the line for people
-	Args    json.RawMessage  `json:"args,omitempty"`
-	Pos     *jsonPos         `json:"pos,omitempty"`
-	Changed *bool            `json:"changed,omitempty"` // op_ended of a real run
-	Verdict *runtime.Verdict `json:"verdict,omitempty"` // op_ended of a dry run: no change, change, destroy, unknown
-	Detail  string           `json:"detail,omitempty"`  // op_ended of a dry run: a diff, or what would happen
-	Output  string           `json:"output,omitempty"`  // op_ended: the file in the run's folder with what was printed
-	Result  json.RawMessage  `json:"result,omitempty"`  // op_ended: the answer, as the journal keeps it
+	ID         int              `json:"id"`
+	Name       string           `json:"name"`
+	Host       string           `json:"host,omitempty"`
+	Effect     runtime.Effect   `json:"effect"`
+	Show       string           `json:"show,omitempty"`
+	Args       json.RawMessage  `json:"args,omitempty"`
+	Pos        *jsonPos         `json:"pos,omitempty"`
+	KnownAfter *jsonOrigin      `json:"known_after,omitempty"`
+	Changed    *bool            `json:"changed,omitempty"`
+	Verdict    *runtime.Verdict `json:"verdict,omitempty"`
+	Note       string           `json:"note,omitempty"`
+	Detail     string           `json:"detail,omitempty"`
+	Output     string           `json:"output,omitempty"`
+	Result     json.RawMessage  `json:"result,omitempty"`
+}
+
+// A jsonOrigin is the operation that a run would have to carry out to know
+// what a dry run does not.
+type jsonOrigin struct {
+	Op  string   `json:"op"`
+	Pos *jsonPos `json:"pos,omitempty"`
 }
 
 // A jsonError is why something failed, was held or was skipped.
 type jsonError struct {
-	Message string   `json:"message"`
-	Hint    string   `json:"hint,omitempty"`
-	Pos     *jsonPos `json:"pos,omitempty"`
+	Message    string      `json:"message"`
+	Hint       string      `json:"hint,omitempty"`
+	Pos        *jsonPos    `json:"pos,omitempty"`
+	KnownAfter *jsonOrigin `json:"known_after,omitempty"`
 }
 
 // A jsonPos is a place in a plan; lines and columns count from 1.
@@ -129,8 +179,10 @@ func jsonOf(e runtime.Event) jsonEvent {
 		Result: encoded(runtime.ScrubJSON(e.Result)), Totals: jsonTotalsOf(e.Totals),
 	}
 	if e.Err != nil {
-		d := detailsOf(e.Err)
-		j.Error = &jsonError{printable(d.msg), printable(d.hint), jsonPosOf(d.pos)}
+		j.Error = jsonErrorOf(e.Err)
+	}
+	if e.Kind == runtime.OpEnded {
+		j.Text = "" // it is the operation's note
 	}
 	switch e.Kind {
 	case runtime.OpEnded, runtime.StepEnded, runtime.StepRetried, runtime.RunEnded:
@@ -140,6 +192,23 @@ func jsonOf(e runtime.Event) jsonEvent {
 	return j
 }
 
+func jsonErrorOf(err error) *jsonError {
+	d := detailsOf(err)
+	j := &jsonError{Message: printable(d.msg), Hint: printable(d.hint), Pos: jsonPosOf(d.pos)}
+	var unknown *runtime.NotKnownError
+	if errors.As(err, &unknown) {
+		j.KnownAfter = jsonOriginOf(&unknown.Origin)
+	}
+	return j
+}
+
+func jsonOriginOf(u *runtime.Unknown) *jsonOrigin {
+	if u == nil {
+		return nil
+	}
+	return &jsonOrigin{u.Op, jsonPosOf(u.Pos)}
+}
+
 func jsonOpOf(e runtime.Event) *jsonOp {
 	if e.Op == nil {
 		return nil
@@ -147,12 +216,12 @@ func jsonOpOf(e runtime.Event) *jsonOp {
 	op := e.Op.Op
 	j := &jsonOp{
 		ID: e.Op.ID, Name: op.Name, Host: op.Host, Effect: op.Effect, Show: printable(op.Show),
-		Args: scrubbedArgs(op.Args), Pos: jsonPosOf(op.Pos),
+		Args: scrubbedArgs(op.Args), Pos: jsonPosOf(op.Pos), KnownAfter: jsonOriginOf(op.Needs),
 	}
 	if e.Kind != runtime.OpEnded {
 		return j
 	}
-	j.Output, j.Result = e.Op.Output, encoded(runtime.ScrubJSON(e.Op.Result))
+	j.Output, j.Result, j.Note = e.Op.Output, encoded(runtime.ScrubJSON(e.Op.Result)), noteOf(e)
 	if p := e.Op.Prediction; p != nil {
 		j.Verdict, j.Detail = &p.Verdict, printable(p.Detail)
 	} else {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +22,12 @@ import (
 
 // logFlags are the flags of infra log.
 type logFlags struct {
-	limit        int
-	steps        []string
-	output, json bool
+	limit                          int
+	steps                          []string
+	output, json                   bool
+	follow, verify, dryRun, pruned bool
+	prune                          string
+	age                            time.Duration // that prune says
 }
 
 func newLog(a *app) *cobra.Command {
@@ -37,42 +42,90 @@ output is. RUN is a run's id, a part of it that no other id has, or last.
 A run that is "unfinished" still goes on, or died; an operation of it that is
 "in flight" may or may not have happened.
 
+--follow shows a run while it goes on, also one that another terminal started,
+and ends with it. Without RUN it is the last one.
+
+--verify recomputes the chain of hashes that every record is a link of. It names
+the first record that was altered, added, removed or moved, and ends with exit
+code 1 then. Whoever can write the journal could make the whole chain anew: to
+be sure of that too, keep the head that it prints and compare.
+
+--prune 90d removes the runs that ended longer ago, with their outputs. What
+stays: the newest run, what has not ended, and of each plan the last run that
+was ok and the last such run that changed something, by which gates decide.
+With --dry-run it only says what it would remove.
+
 With --json: {"schema": 1, "runs": [...]}, the newest first, or, for one run,
-{"schema": 1, "run": {..., "steps": [{..., "operations": [...]}]}}. Times are
-RFC 3339 in UTC; took_ms is absent for what has not ended; output is a file in
-"folder".`,
+{"schema": 1, "run": {..., "steps": [{..., "operations": [...]}]}}; --verify
+prints {"schema": 1, "verify": {...}}, --prune {"schema": 1, "prune": {...}}, and
+--follow the lines of infra run --json. Times are RFC 3339 in UTC; took_ms is
+absent for what has not ended; output is a file in "folder".`,
 		Example: `  infra log
   infra log last
   infra log k3f9 --step update --output
-  infra log last --json | jq '.run.steps[] | select(.status == "failed")'`,
+  infra log --follow
+  infra log last --json | jq '.run.steps[] | select(.status == "failed")'
+  infra log --verify
+  infra log --prune 90d --dry-run`,
 		Args: func(c *cobra.Command, args []string) error {
-			switch {
-			case len(args) > 1:
-				return usage(c, fmt.Errorf("%s wants at most one run, got %d arguments", c.CommandPath(), len(args)))
-			case len(args) == 0 && (f.output || len(f.steps) > 0):
-				return usage(c, errors.New("--step and --output show a part of one run: name it, or write last"))
-			case f.limit < 1:
-				return usage(c, fmt.Errorf("--limit wants a number from 1, got %d", f.limit))
-			case f.json && f.output:
-				return usage(c, errors.New("--json names the files of outputs and cannot be used with --output"))
+			if err := f.check(c, args); err != nil {
+				return usage(c, err)
 			}
 			return nil
 		},
-		ValidArgsFunction: cobra.FixedCompletions([]string{"last"}, cobra.ShellCompDirectiveNoFileComp),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.log(strings.Join(args, ""), f)
+		ValidArgsFunction: a.runIDs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.log(c.Context(), strings.Join(args, ""), f)
 		},
 	}
 	fl := c.Flags()
 	fl.IntVar(&f.limit, "limit", 20, "list at most so many runs")
 	fl.StringSliceVar(&f.steps, "step", nil, "show only this step or check (repeatable)")
 	fl.BoolVar(&f.output, "output", false, "print the whole output of each operation")
-	fl.BoolVar(&f.json, "json", false, "print one JSON document")
+	fl.BoolVar(&f.json, "json", false, "print one JSON document, or with --follow one object for each event")
+	fl.BoolVarP(&f.follow, "follow", "f", false, "show the run while it goes on, until it ends")
+	fl.BoolVar(&f.verify, "verify", false, "find out whether the journal is what was recorded")
+	fl.StringVar(&f.prune, "prune", "", "remove runs that are older than this, such as 90d or 12w")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "with --prune: only say what it would remove")
+	_ = c.RegisterFlagCompletionFunc("step", a.stepNames) // fails only for a flag that is not there
+	_ = c.RegisterFlagCompletionFunc("prune", cobra.FixedCompletions([]string{"30d", "90d", "52w"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
+// check refuses flags that do not go together, or would do nothing.
+func (f *logFlags) check(c *cobra.Command, args []string) error {
+	f.pruned = c.Flags().Changed("prune")
+	whole := f.verify || f.pruned
+	switch {
+	case len(args) > 1:
+		return fmt.Errorf("%s wants at most one run, got %d arguments", c.CommandPath(), len(args))
+	case f.verify && f.pruned || f.follow && whole:
+		return errors.New("--follow, --verify and --prune are different things: choose one")
+	case whole && (len(args) > 0 || f.output || len(f.steps) > 0):
+		return errors.New("--verify and --prune are about the whole journal: leave the run, --step and --output out")
+	case f.dryRun && !f.pruned:
+		return errors.New("--dry-run wants --prune")
+	case f.follow && f.output:
+		return errors.New("--follow shows what is recorded, which outputs are not: tail -f their files")
+	case len(args) == 0 && !f.follow && (f.output || len(f.steps) > 0):
+		return errors.New("--step and --output show a part of one run: name it, or write last")
+	case f.limit < 1:
+		return fmt.Errorf("--limit wants a number from 1, got %d", f.limit)
+	case f.json && f.output:
+		return errors.New("--json names the files of outputs and cannot be used with --output")
+	}
+	if !f.pruned {
+		return nil
+	}
+	var err error
+	if f.age, err = runtime.ParseDuration(f.prune); err != nil {
+		return fmt.Errorf("--prune: %w", err)
+	}
+	return nil
+}
+
 // log shows one run, or lists the latest ones where none is named.
-func (a *app) log(id string, f logFlags) error {
+func (a *app) log(ctx context.Context, id string, f logFlags) error {
 	root, err := a.root()
 	if err != nil {
 		return exit{exitUsage, err}
@@ -85,7 +138,17 @@ func (a *app) log(id string, f logFlags) error {
 		return err
 	}
 	defer func() { _ = ledger.Close() }() // nothing was written
-	if id != "" {
+	switch {
+	case f.follow:
+		return a.logFollow(ctx, ledger, cmp.Or(id, "last"), f)
+	case f.verify:
+		return a.logVerify(ledger, f)
+	case f.pruned && f.dryRun:
+		return a.logPrunable(ledger, f)
+	case f.pruned:
+		_ = ledger.Close() // pruning makes the file smaller, which a reader would be in the way of
+		return a.logPrune(root, f)
+	case id != "":
 		return a.logRun(ledger, id, f)
 	}
 	runs, err := ledger.Runs(f.limit)
@@ -103,14 +166,20 @@ func (a *app) log(id string, f logFlags) error {
 
 // logNothing answers for a project in which nothing was run yet.
 func (a *app) logNothing(id string, f logFlags) error {
-	if id != "" {
+	if id != "" || f.follow {
+		id = cmp.Or(id, "last")
 		return runtime.WithHint(fmt.Errorf("there is no run %q: nothing has been run here yet", id), "infra run PLAN runs a plan")
 	}
 	fmt.Fprintln(a.stderr, "nothing has been run here yet; infra run PLAN runs a plan")
-	if f.json {
-		return printJSON(a.stdout, jsonRuns(nil, nil))
+	switch {
+	case !f.json:
+		return nil
+	case f.verify:
+		return printJSON(a.stdout, jsonLog{Schema: jsonSchema, Verify: &jsonVerify{Whole: true}})
+	case f.pruned:
+		return printJSON(a.stdout, jsonPruned(journal.Pruned{}, f.dryRun))
 	}
-	return nil
+	return printJSON(a.stdout, jsonRuns(nil, nil))
 }
 
 func (a *app) logRun(ledger *journal.Ledger, id string, f logFlags) error {

@@ -15,6 +15,8 @@ type jsonLog struct {
 	Schema int           `json:"schema"`
 	Runs   *[]jsonRun    `json:"runs,omitempty"` // the list, the newest first
 	Run    *jsonRunSteps `json:"run,omitempty"`  // one run
+	Verify *jsonVerify   `json:"verify,omitempty"`
+	Prune  *jsonPrune    `json:"prune,omitempty"`
 }
 
 // A jsonRun is one line of the list.
@@ -23,7 +25,6 @@ type jsonRun struct {
 	Plan    string         `json:"plan"`
 	File    string         `json:"file"`
 	Title   string         `json:"title,omitempty"`
-	DryRun  bool           `json:"dry_run"`
 	User    string         `json:"user"`
 	Machine string         `json:"machine"` // on which it was run
 	Version string         `json:"version,omitempty"`
@@ -35,13 +36,36 @@ type jsonRun struct {
 	Ops     int            `json:"ops"`
 	Changed int            `json:"changed"`
 	Folder  string         `json:"folder"` // of the outputs
+	// How it was called, and what the plan was read from; absent where that
+	// was not recorded.
+	Options json.RawMessage  `json:"options,omitempty"`
+	Sources []runtime.Source `json:"sources,omitempty"`
+}
+
+// A jsonResume is when another process went on with a run, and how the run had
+// ended before.
+type jsonResume struct {
+	Time    time.Time   `json:"time"`
+	User    string      `json:"user"`
+	Machine string      `json:"machine"`
+	Version string      `json:"version,omitempty"`
+	Before  *jsonEnding `json:"before"`
+}
+
+// A jsonEnding is how a run, or a step of it, ended before the run was resumed.
+type jsonEnding struct {
+	Status runtime.Status `json:"status"`
+	Ended  time.Time      `json:"ended,omitzero"`
+	TookMS *int64         `json:"took_ms,omitempty"`
+	Error  *jsonError     `json:"error,omitempty"`
 }
 
 // A jsonRunSteps is a run with all that happened in it.
 type jsonRunSteps struct {
 	jsonRun
-	Steps []jsonRunStep `json:"steps"`
-	Logs  []jsonRunLog  `json:"logs,omitempty"`
+	Resumes []jsonResume  `json:"resumes,omitempty"`
+	Steps   []jsonRunStep `json:"steps"`
+	Logs    []jsonRunLog  `json:"logs,omitempty"`
 }
 
 // A jsonRunStep is a step on one host, or a check.
@@ -58,6 +82,7 @@ type jsonRunStep struct {
 	Result   json.RawMessage `json:"result,omitempty"`
 	Ops      []jsonRunOp     `json:"operations"`
 	Logs     []jsonRunLog    `json:"logs,omitempty"`
+	Earlier  []jsonEnding    `json:"earlier,omitempty"` // before the run was resumed
 }
 
 // A jsonRunOp is one operation: what the events say of it, and how it went.
@@ -109,6 +134,11 @@ func jsonRuns(f folderOf, runs []journal.Run) jsonLog {
 
 func jsonOneRun(f folderOf, r journal.Run) jsonLog {
 	one := jsonRunSteps{jsonRun: jsonRunOf(f, r), Steps: []jsonRunStep{}, Logs: jsonLogsOf(r.Logs)}
+	for _, c := range r.Resumes {
+		b := c.Before
+		one.Resumes = append(one.Resumes, jsonResume{c.Time, c.User, c.Host, c.Version,
+			&jsonEnding{b.Status, b.Ended, millis(b.Took, b.Status != journal.Unfinished), failureOf(b.Err, b.Hint)}})
+	}
 	for _, s := range r.Steps {
 		one.Steps = append(one.Steps, jsonRunStepOf(s))
 	}
@@ -117,9 +147,9 @@ func jsonOneRun(f folderOf, r journal.Run) jsonLog {
 
 func jsonRunOf(f folderOf, r journal.Run) jsonRun {
 	return jsonRun{
-		ID: r.ID, Plan: r.Plan, File: r.File, Title: r.Title, DryRun: r.DryRun, User: r.User, Machine: r.Host, Version: r.Version,
+		ID: r.ID, Plan: r.Plan, File: r.File, Title: r.Title, User: r.User, Machine: r.Host, Version: r.Version,
 		Started: r.Started, Ended: r.Ended, TookMS: millis(r.Took, r.Status != journal.Unfinished), Status: r.Status,
-		Error: failureOf(r.Err, r.Hint), Ops: r.Asked, Changed: r.Changed, Folder: f(r.ID),
+		Error: failureOf(r.Err, r.Hint), Ops: r.Asked, Changed: r.Changed, Folder: f(r.ID), Options: r.Options, Sources: r.Sources,
 	}
 }
 
@@ -128,6 +158,9 @@ func jsonRunStepOf(s journal.Step) jsonRunStep {
 		Name: s.Name, Host: s.Host, Check: s.Check, Status: s.Status, Started: s.Started,
 		TookMS: millis(s.Took, s.Status != journal.Unfinished), Attempts: s.Attempts, Error: failureOf(s.Err, s.Hint),
 		Text: s.Text, Result: s.Result, Ops: []jsonRunOp{}, Logs: jsonLogsOf(s.Logs),
+	}
+	for _, e := range s.Earlier {
+		j.Earlier = append(j.Earlier, jsonEnding{Status: e.Status, TookMS: millis(e.Took, e.Status != journal.Unfinished), Error: failureOf(e.Err, e.Hint)})
 	}
 	for _, o := range s.Ops {
 		j.Ops = append(j.Ops, jsonRunOp{

@@ -25,11 +25,15 @@ func loggedRun() journal.Run {
 	return journal.Run{
 		ID: "20261122T2100-k3f9", Plan: "blackphos", File: file, Title: "First Mac", User: "hanna", Host: "laptop", Version: "v1.2.3",
 		Started: logAt(0), Ended: logAt(5), Took: 5 * time.Minute, Status: runtime.Failed, Asked: 4, Changed: 1,
+		Options: []byte(`{"hosts":["blackphos"]}`), Sources: []runtime.Source{{Path: file, SHA256: "00ff"}}, LastOp: 11,
+		Resumes: []journal.Resume{{Time: logAt(3), User: "hanna", Host: "desk", Version: "v1.2.4",
+			Before: journal.Ending{Ended: logAt(2), Took: 2 * time.Minute, Status: runtime.Interrupted, Err: "stopped by Ctrl-C"}}},
 		Logs: []journal.Log{{Kind: runtime.Logged, Time: logAt(0), Text: "reading"}},
 		Steps: []journal.Step{{
 			Name: "update", Host: "blackphos", Status: runtime.Failed, Started: logAt(1), Took: 4 * time.Minute, Attempts: 2,
-			Err: "nix.switch: activate exited with 1", Hint: "mend it",
-			Logs: []journal.Log{{Kind: runtime.StepRetried, Time: logAt(2), Text: "connection lost\nto blackphos"}},
+			Err: "nix.switch: activate exited with 1", Hint: "mend it", Part: 1,
+			Earlier: []journal.Step{{Name: "update", Host: "blackphos", Status: runtime.Interrupted, Started: logAt(1), Took: time.Minute, Attempts: 1, Err: "stopped"}},
+			Logs:    []journal.Log{{Kind: runtime.StepRetried, Time: logAt(2), Text: "connection lost\nto blackphos", After: 1}},
 			Ops: []journal.Op{
 				{ID: 1, Attempt: 1, Name: "nix.build", Effect: "build", Show: ".#blackphos", Args: []byte(`{"a":1}`), Started: logAt(1), Took: 59 * time.Second,
 					Status: runtime.OK, Output: "0001-nix-build.log", Pos: pos, Result: []byte(`"/nix/store/x"`)},
@@ -74,7 +78,7 @@ func TestLogOfOneRun(t *testing.T) {
 
 func TestLogOfRuns(t *testing.T) {
 	now := loggedRun()
-	now.ID, now.Plan, now.Started, now.Ended, now.Status, now.DryRun = "20261122T2259-a", "日本", logNow.Add(-time.Second), time.Time{}, journal.Unfinished, true
+	now.ID, now.Plan, now.Started, now.Ended, now.Status = "20261122T2259-a", "日本", logNow.Add(-time.Second), time.Time{}, journal.Unfinished
 	old := loggedRun()
 	old.ID, old.Started, old.Status, old.User = "20260101T0000-b", logNow.AddDate(0, -2, 0), runtime.OK, "o\x1b[31m"
 	runs := []journal.Run{now, loggedRun(), old}

@@ -23,12 +23,8 @@ import (
 func runTable(runs []journal.Run, now time.Time, p palette) string {
 	rows := [][]string{{p.dim("RUN"), p.dim("STARTED"), p.dim("PLAN"), p.dim("STATUS"), p.dim("TOOK"), p.dim("CHANGED"), p.dim("BY")}}
 	for _, r := range runs {
-		plan := printable(r.Plan)
-		if r.DryRun {
-			plan += " (dry run)"
-		}
 		rows = append(rows, []string{
-			r.ID, r.Started.In(now.Location()).Format("2006-01-02 15:04") + p.dim(" ("+age(now.Sub(r.Started))+")"), plan,
+			r.ID, r.Started.In(now.Location()).Format("2006-01-02 15:04") + p.dim(" ("+age(now.Sub(r.Started))+")"), printable(r.Plan),
 			p.status(r.Status, string(r.Status)), tookOr(r.Took, r.Ended.IsZero()), fmt.Sprintf("%d of %d", r.Changed, r.Asked),
 			printable(r.User + "@" + r.Host),
 		})
@@ -95,11 +91,7 @@ func (v runView) line(indent int, text string) {
 }
 
 func (v runView) print(r journal.Run) {
-	what := "run"
-	if r.DryRun {
-		what = "dry run"
-	}
-	head := v.bold(what + " " + r.ID + " of " + printable(r.File))
+	head := v.bold("run " + r.ID + " of " + printable(r.File))
 	if r.Title != "" {
 		head += v.dim(": " + oneLine(r.Title))
 	}
@@ -111,6 +103,10 @@ func (v runView) print(r journal.Run) {
 	v.line(0, ending+": "+count(r.Asked, "operation")+", "+count(r.Changed, "change"))
 	v.line(0, v.dim(fmt.Sprintf("started %s (%s) by %s on %s, infra %s", r.Started.In(v.now.Location()).Format("2006-01-02 15:04:05 MST"),
 		age(v.now.Sub(r.Started)), printable(r.User), printable(r.Host), cmp.Or(r.Version, "of unknown version"))))
+	for _, c := range r.Resumes {
+		v.line(0, v.dim(fmt.Sprintf("resumed %s by %s on %s; before, it was ", c.Time.In(v.now.Location()).Format("2006-01-02 15:04:05 MST"),
+			printable(c.User), printable(c.Host)))+v.status(c.Before.Status, string(c.Before.Status))+because(c.Before.Err))
+	}
 	v.failure(0, r.Err, r.Hint)
 	for _, l := range r.Logs {
 		v.line(0, hang(printable(l.Text), ""))
@@ -119,6 +115,14 @@ func (v runView) print(r journal.Run) {
 		v.line(0, "")
 		v.step(s)
 	}
+}
+
+// because is an error behind how something ended.
+func because(err string) string {
+	if err == "" {
+		return ""
+	}
+	return ": " + oneLine(err)
 }
 
 // failure prints an error and what to do about it.
@@ -148,6 +152,9 @@ func (v runView) step(s journal.Step) {
 		text += ": " + oneLine(reason)
 	}
 	v.line(0, text)
+	for _, e := range s.Earlier {
+		v.line(2, v.dim("- before the run was resumed: ")+v.status(e.Status, string(e.Status))+because(e.Err))
+	}
 	v.happenings(s)
 	said := func(o journal.Op) bool { return o.Err != "" && strings.Contains(s.Err, o.Err) }
 	if s.Status == runtime.Failed && !slices.ContainsFunc(s.Ops, said) {
@@ -160,7 +167,7 @@ func (v runView) step(s journal.Step) {
 func (v runView) happenings(s journal.Step) {
 	logs := s.Logs
 	for i, line := range v.opLines(s) {
-		for len(logs) > 0 && logs[0].Time.Before(s.Ops[i].Started) {
+		for len(logs) > 0 && logs[0].After < s.Ops[i].ID {
 			v.log(logs[0])
 			logs = logs[1:]
 		}

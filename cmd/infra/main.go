@@ -59,17 +59,27 @@ func (a *app) report(err error) int {
 	var end exit
 	switch {
 	case errors.As(err, &problems):
-		printProblems(a.stderr, problems, color)
+		printProblems(a.words(), problems, color)
+	case errors.As(err, &end) && end.err == nil: // a reader has shown why
+	default:
+		printFailure(a.words(), "", err, nil, color)
+	}
+	return exitCodeOf(err)
+}
+
+// exitCodeOf is the exit code that an error stands for.
+func exitCodeOf(err error) int {
+	var problems runtime.Problems
+	var end exit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &problems):
 		return exitUsage
 	case errors.As(err, &end):
-		if end.err != nil {
-			printFailure(a.stderr, "", end.err, nil, color)
-		}
 		return end.code
 	case errors.Is(err, runtime.ErrLocked):
-		printFailure(a.stderr, "", err, nil, color)
 		return exitLocked
 	}
-	printFailure(a.stderr, "", err, nil, color)
 	return exitFailed
 }

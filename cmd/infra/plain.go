@@ -20,9 +20,12 @@ type plain struct {
 	words words
 }
 
-// newPlain returns a reader that tells a run in lines on out.
-func newPlain(out io.Writer, color bool) reader {
-	return &plain{out, newWords(palette(color), false)}
+// newPlain returns a reader that tells a run in lines on out. Each is written
+// as a whole.
+func newPlain(out io.Writer, color, strict bool) reader {
+	p := &plain{out, newWords(palette(color), false)}
+	p.words.strict = strict
+	return p
 }
 
 // Read implements reader.
@@ -56,9 +59,11 @@ func (i instance) title() string {
 type words struct {
 	palette
 	brief    bool
+	strict   bool                // what is not known fails a dry run
 	output   map[int]string      // the line that a running operation printed last
 	said     map[instance]string // the last line of the operation that failed last
 	previews *previews           // of a dry run
+	findings []finding           // of a dry run
 }
 
 func newWords(p palette, brief bool) words {
@@ -75,6 +80,9 @@ func (w *words) tell(e runtime.Event) string {
 	case e.Kind == runtime.RunEnded:
 		return w.end(e)
 	case w.previews != nil:
+		if f, found := findingOf(e, true); found {
+			w.findings = append(w.findings, f)
+		}
 		return w.previews.tell(w, e)
 	}
 	return w.line(e)
@@ -135,6 +143,8 @@ func (w *words) line(e runtime.Event) string {
 		return w.change("stopping: nothing new starts, what runs may end; Ctrl-C again ends it at once") + "\n"
 	case runtime.Logged:
 		return w.under(who, printable(e.Text))
+	case runtime.Doubted:
+		return w.under(who, w.doubt("unknown: ")+oneLine(e.Text))
 	case runtime.StepRetried:
 		return w.under(who, w.change("trying again: ")+oneLine(detailsOf(e.Err).msg))
 	case runtime.OpAsked, runtime.OpEnded:

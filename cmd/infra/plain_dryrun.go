@@ -13,12 +13,12 @@ import (
 // after the other, in the plan's order, so that the same plan reads the same.
 type previews struct {
 	order  []instance // those that the plan announces
-	blocks map[instance]*preview
+	blocks map[instance]*stepPreview
 	next   int // into order: the first that was not shown
 }
 
-// A preview is what one step would do.
-type preview struct {
+// A stepPreview is what one step would do.
+type stepPreview struct {
 	who   instance
 	doc   string
 	rows  []previewRow
@@ -35,7 +35,7 @@ type previewRow struct {
 }
 
 func newPreviews(start *runtime.RunStart) *previews {
-	p := &previews{blocks: map[instance]*preview{}}
+	p := &previews{blocks: map[instance]*stepPreview{}}
 	for _, s := range start.Steps {
 		if !s.FansOut() {
 			p.expect(instance{step: s.Name}, s.Doc)
@@ -54,8 +54,8 @@ func newPreviews(start *runtime.RunStart) *previews {
 	return p
 }
 
-func (p *previews) expect(who instance, doc string) *preview {
-	b := &preview{who: who, doc: doc}
+func (p *previews) expect(who instance, doc string) *stepPreview {
+	b := &stepPreview{who: who, doc: doc}
 	p.order = append(p.order, who)
 	p.blocks[who] = b
 	return b
@@ -64,7 +64,7 @@ func (p *previews) expect(who instance, doc string) *preview {
 // tell notes an event and returns the previews that can now be shown.
 func (p *previews) tell(w *words, e runtime.Event) string {
 	who := instanceOf(e)
-	if who.step == "" {
+	if who.step == "" || e.Kind == runtime.Doubted {
 		return w.line(e)
 	}
 	b := p.blocks[who]
@@ -106,7 +106,7 @@ func (p *previews) flush(w *words) string {
 
 func (p *previews) take(who instance, w *words) string {
 	b := p.blocks[who]
-	p.blocks[who] = &preview{who: who, ended: true} // its rows are not needed again
+	p.blocks[who] = &stepPreview{who: who, ended: true} // its rows are not needed again
 	return b.layout(w)
 }
 
@@ -138,15 +138,12 @@ const waysOut = "a run goes on here; a command that only observes says reads = T
 
 func (w *words) previewRow(e runtime.Event) previewRow {
 	op := e.Op.Op
-	row := previewRow{show: strings.TrimSpace(printable(op.Show)), what: strings.TrimSpace(op.Name + " " + op.Host)}
-	if note := oneLine(e.Text); note != "" {
-		row.show += " (" + note + ")"
-	}
+	row := previewRow{show: withNote(strings.TrimSpace(printable(op.Show)), noteOf(e)), what: strings.TrimSpace(op.Name + " " + op.Host)}
 	switch {
 	case e.Status != runtime.OK && e.Status != "":
 		row.sign, row.verdict = "✗", string(e.Status)
 		row.paint = func(s string) string { return w.status(e.Status, s) }
-	case op.Effect == runtime.Read:
+	case op.Effect == runtime.Read && e.Op.Prediction == nil:
 		row.sign, row.verdict, row.paint = "·", "read", w.dim
 	case e.Op.Prediction == nil:
 		row.sign, row.verdict, row.paint = "+", op.Effect.String(), w.good
@@ -173,7 +170,7 @@ func (w *words) sign(v runtime.Verdict) (string, func(string) string) {
 }
 
 // layout is a preview with its columns aligned.
-func (b *preview) layout(w *words) string {
+func (b *stepPreview) layout(w *words) string {
 	var out strings.Builder
 	out.WriteString(w.bold(b.who.title()))
 	if b.doc != "" {

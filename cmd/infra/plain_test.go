@@ -208,7 +208,7 @@ func second2[A, B any](_ A, b B) B { return b }
 
 func told(events []runtime.Event, color bool) string {
 	var b strings.Builder
-	r := newPlain(&b, color)
+	r := newPlain(&b, color, false)
 	for _, e := range events {
 		r.Read(e)
 	}
@@ -290,7 +290,7 @@ func TestSecretsAreScrubbed(t *testing.T) {
 	s.end(0, "a", "", runtime.Failed, runtime.WithHint(errors.New(leak), "%s", leak))
 	s.add(0, runtime.Event{Kind: runtime.RunEnded, Status: runtime.Failed, Err: errors.New(leak)})
 	for name, newReader := range map[string]func(*strings.Builder) reader{
-		"plain": func(b *strings.Builder) reader { return newPlain(b, true) },
+		"plain": func(b *strings.Builder) reader { return newPlain(b, true, false) },
 		"json":  func(b *strings.Builder) reader { return newJSON(b) },
 	} {
 		var b strings.Builder

@@ -15,6 +15,7 @@ type app struct {
 	stdout *os.File // data
 	stderr *os.File // words for people
 	getenv func(string) string
+	github bool // GitHub's runner reads what is printed, whatever the environment says
 }
 
 // root is the root of the project that the working directory belongs to.
@@ -22,10 +23,12 @@ func (a *app) root() (string, error) { return interp.FindRoot(".") }
 
 const exitCodes = `Exit codes:
   0    ok
-  1    a step, a check or an operation failed
+  1    a step, a check or an operation failed, or something is not known (a dry
+       run with --strict)
   2    wrong usage, or a plan that does not load
-  3    changes are pending (a dry run with --detailed-exitcode)
-  4    a question was not answered with yes
+  3    there is something to do (a dry run with --detailed-exitcode); 1 goes first
+  4    a question was not answered with yes, or what would be done is not what
+       was reviewed (--plan)
   5    another run works on one of the hosts
   130  interrupted`
 

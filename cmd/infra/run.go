@@ -64,7 +64,7 @@ the grace period; the second ends them at once.
   infra run --dry-run --out blackphos.json plans/blackphos.star
   infra run --plan blackphos.json
   infra run plans/fleet-update.star --host rosegold --step switch`,
-		Args:              planArgs(&f),
+		Args:              planArgs,
 		ValidArgsFunction: planFiles,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := f.check(c); err != nil {

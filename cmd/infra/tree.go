@@ -13,11 +13,13 @@ import (
 
 // newPeopleReader returns the reader for people that suits out: a live tree on
 // a terminal, plain lines elsewhere.
-func newPeopleReader(out *os.File, getenv func(string) string) reader {
+func newPeopleReader(out *os.File, getenv func(string) string, strict bool) reader {
 	if canRedraw(out, getenv) {
-		return newTree(out, getenv)
+		t := newTree(out, getenv)
+		t.words.strict = strict
+		return t
 	}
-	return newPlain(out, wantsColor(out, getenv))
+	return newPlain(out, wantsColor(out, getenv), strict)
 }
 
 // tree shows a run as a live tree of its steps. What must outlive the moment,

@@ -1,6 +1,6 @@
 // Command bench measures infra beside a peer, in one run on one machine, and
 // prints a table in Markdown: start-up, an empty plan, reading a large plan,
-// and the memory of each. It installs the peer (ansible-core, from Debian)
+// and the memory of each; then what the journal costs. It installs the peer (ansible-core, from Debian)
 // where it is missing.
 package main
 
@@ -64,6 +64,9 @@ func bench(ctx context.Context, out io.Writer) error {
 		}
 	}
 	if err := dryRuns(ctx, dir, out); err != nil {
+		slow = append(slow, err.Error())
+	}
+	if err := benchJournal(out, dir); err != nil {
 		slow = append(slow, err.Error())
 	}
 	if len(slow) > 0 {

@@ -19,7 +19,10 @@ type policy struct {
 //   - scoped first: what a plan may not ask for is refused before it becomes a
 //     record of something that was tried;
 //   - reviewed after scoped, which knows the plainer reason, and before all that
-//     leaves a trace: what nobody reviewed is not even begun;
+//     leaves a trace: what nobody reviewed is not even begun. Outside replayed,
+//     so that it counts what an earlier attempt or process did, too;
+//   - replayed before all that leaves a trace: what was done before is not done
+//     again, nor recorded again;
 //   - stoppable before announced: an operation that will not start must not be
 //     journaled as begun;
 //   - announced round all that can fail: the journal has every operation
@@ -29,6 +32,7 @@ type policy struct {
 var policies = []policy{
 	{"scoped", scoped},
 	{"reviewed", reviewed},
+	{"replayed", replayed},
 	{"stoppable", stoppable},
 	{"announced", announced},
 	{"scrubbing", scrubbing},

@@ -72,7 +72,7 @@ func TestTheOrderOfPolicies(t *testing.T) {
 	for _, p := range policies {
 		names = append(names, p.name)
 	}
-	if got := strings.Join(names, " "); got != "scoped reviewed stoppable announced scrubbing located" {
+	if got := strings.Join(names, " "); got != "scoped reviewed replayed stoppable announced scrubbing located" {
 		t.Errorf("the policies are %s", got)
 	}
 	secret := runtime.NewSecret("token", "hunter2-hunter2")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -70,6 +71,17 @@ type Options struct {
 	Offline bool // of a preview: what needs a host or the network is not asked
 	Build   bool // of a preview: builds are carried out
 
+	// Past is a run that ended early, or never: it is gone on with. Accept goes
+	// on although the plan's files changed since, and carries out what differs.
+	Past     *journal.Run
+	Accept   bool
+	InFlight InFlight
+	// Decide puts a question to a person which nobody may answer in advance.
+	Decide func(ctx context.Context, question string) (yes bool, err error)
+
+	// Options are how the run was called, as JSON, for a later Past.
+	Options json.RawMessage
+
 	// Stop ends the start of anything new. What runs gets Grace, then it is
 	// ended too, as it is at once when the context of Run ends.
 	Stop  context.Context
@@ -127,6 +139,11 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	}
 	if len(opts.Hosts) > 0 {
 		r.hosts = set(opts.Hosts)
+	}
+	if opts.Past != nil {
+		r.id = opts.Past.ID
+		r.ops.Store(int64(opts.Past.LastOp))
+		r.restore(tasks.groups, opts.Past)
 	}
 	if err := r.expect(tasks); err != nil {
 		return Outcome{}, err
@@ -191,7 +208,11 @@ func (r *run) contexts(ctx context.Context) (context.Context, context.CancelFunc
 
 // all runs the steps and, if they went well, the checks.
 func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
-	if err := r.emit(runtime.Event{Kind: runtime.RunStarted, Start: r.start, Text: r.opts.Version}); err != nil {
+	begin := runtime.Event{Kind: runtime.RunStarted, Start: r.start, Text: r.opts.Version}
+	if r.opts.Past != nil {
+		begin.Kind = runtime.RunResumed
+	}
+	if err := r.emit(begin); err != nil {
 		return Outcome{}, err
 	}
 	r.schedule(ctx, tasks.groups)

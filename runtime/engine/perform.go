@@ -83,10 +83,16 @@ func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
 		retries = t.group.step.Retries
 	}
 	for n := 0; ; n++ {
+		t.redone = 0
 		v, err := r.attempt(ctx, t)
 		if err == nil || n == retries || verdict(err) != runtime.Failed {
 			return v, err
 		}
+		if errors.As(err, new(unrepeatable)) {
+			return v, runtime.WithHint(fmt.Errorf("%w (retries repeat only what may be repeated)", err),
+				"see how it left the host; where a repetition does no harm, say repeatable = True")
+		}
+		t.replay = nil
 		pause := min(time.Second<<min(n, 5), 30*time.Second)
 		e := t.event(runtime.StepRetried)
 		e.Err, e.Text = scrubbed(err), fmt.Sprintf("attempt %d of %d failed; again in %s", n+1, retries+1, pause)

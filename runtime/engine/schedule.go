@@ -48,10 +48,18 @@ func (r *run) schedule(ctx context.Context, groups []*group) {
 		s.jobs = defaultJobs
 	}
 	for _, g := range groups {
-		s.left += len(g.tasks)
 		for _, t := range g.tasks {
 			t.run = r
-			if t.waiting == 0 {
+			if t.status == runtime.OK {
+				s.restored(t)
+			} else {
+				s.left++
+			}
+		}
+	}
+	for _, g := range groups {
+		for _, t := range g.tasks {
+			if t.waiting == 0 && t.status == "" {
 				s.enqueue(t)
 			}
 		}
@@ -77,6 +85,17 @@ func (r *run) schedule(ctx context.Context, groups []*group) {
 			_ = s.run.emit(runtime.Event{Kind: runtime.Stopping}) // it is not journaled, so it cannot be lost
 		}
 	}
+}
+
+// restored lets go on what waited for a task that an earlier process ended.
+func (s *scheduler) restored(t *task) {
+	s.note(t)
+	for _, n := range t.next {
+		n.waiting--
+	}
+	e := t.event(runtime.StepRestored)
+	e.Status = runtime.OK
+	_ = s.run.emit(e) // it is not journaled, so it cannot be lost
 }
 
 // enqueue makes a task ready; canaries go before the others of their step.

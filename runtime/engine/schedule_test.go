@@ -167,7 +167,12 @@ p = plan(steps = [step(slow, timeout = "100ms")])
 func TestRetriesRunAFailedStepAgain(t *testing.T) {
 	tr := newTrial(t)
 	tr.must(runtime.OK, `
-def flaky(): local.run("test -e once || { touch once; exit 1; }")
+def flaky():
+    local.run("echo done >> count")
+    fs.write("note", "text")
+    local.run("test -e once || { touch once; exit 1; }", repeatable = True)
+    if local.run(["wc", "-l", "count"], reads = True).stdout.split()[0] != "1":
+        fail("it was repeated")
 p = plan(steps = [step(flaky, retries = 1)])
 `, Options{})
 	retried := slices.ContainsFunc(tr.events, func(e runtime.Event) bool {
@@ -175,6 +180,20 @@ p = plan(steps = [step(flaky, retries = 1)])
 	})
 	if !retried {
 		t.Errorf("no attempt was reported: %v", tr.events)
+	}
+}
+
+func TestNothingIsRepeatedThatMayDoHarm(t *testing.T) {
+	tr := newTrial(t)
+	tr.must(runtime.Failed, `
+def harmful(): local.run("echo done >> count; exit 1")
+p = plan(steps = [step(harmful, retries = 3)])
+`, Options{})
+	if done, err := os.ReadFile(filepath.Join(tr.root, "count")); err != nil || string(done) != "done\n" {
+		t.Errorf("it was done as often: %q, %v", done, err)
+	}
+	if got := tr.end("harmful"); !strings.Contains(got, "retries repeat only what may be repeated") {
+		t.Error(got)
 	}
 }
 

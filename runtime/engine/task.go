@@ -27,6 +27,9 @@ type task struct {
 	value   starlark.Value
 	status  runtime.Status // "" until it has ended
 	history *history       // of a preview, once it has begun
+	replay  *replay        // of what was done of it before; nil: nothing
+	feats   []feat         // what was done of it that must not be repeated
+	redone  int            // how many of feats this attempt has come by
 
 	reviewed int // operations of this attempt that were let through, of those that were reviewed
 }

@@ -4,6 +4,7 @@
 package journal
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -21,14 +23,23 @@ import (
 // A Journal is where a run is recorded. Its methods may be called from many
 // goroutines, and other processes may record their runs at the same time.
 type Journal struct {
-	db     *sql.DB
-	dir    string
-	writes map[runtime.EventKind]*sql.Stmt
+	db  *sql.DB
+	dir string
+
+	mu      sync.Mutex
+	waiting []*request
+	busy    bool // someone gathers them, and writes
+
+	writing sync.Mutex
+	writer  writer
 }
 
 const (
 	dirName  = ".infra"
 	fileName = "journal.db"
+
+	// recording has a commit wait until the disk has it.
+	recording = "mode=rw&_pragma=synchronous(FULL)&_pragma=fullfsync(1)"
 )
 
 // Open opens the journal of the project at root for recording, and makes one
@@ -44,20 +55,51 @@ func Open(root string) (*Journal, error) {
 		return nil, runtime.WithHint(fmt.Errorf("prepare the journal: %w", err),
 			"every operation is recorded before it is carried out: %s must be a folder that you can write to", dir)
 	}
-	db, err := connect(path, "mode=rw&_pragma=synchronous(FULL)&_pragma=fullfsync(1)&_pragma=foreign_keys(1)")
+	version, err := inspect(dir, path)
+	if err == nil && version < schemaVersion {
+		err = migrate(dir, path)
+	}
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{db: db, dir: dir, writes: map[runtime.EventKind]*sql.Stmt{}}
-	if err := j.prepareStatements(); err != nil {
-		return nil, errors.Join(explain(fmt.Errorf("open the journal %s: %w", path, err), path), db.Close())
+	db, _, err := connect(path, recording+"&_pragma=foreign_keys(1)")
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{db: db, dir: dir}
+	if err := j.begin(); err != nil {
+		return nil, errors.Join(explain(fmt.Errorf("open the journal %s: %w", path, err), path), j.writer.close(), db.Close())
 	}
 	return j, nil
 }
 
+// begin takes the one connection, and makes sure that it can write all.
+func (j *Journal) begin() error {
+	conn, err := j.db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	j.writer = writer{conn: conn, stmts: map[string]*sql.Stmt{}}
+	if err := j.writer.exec("PRAGMA journal_mode = WAL"); err != nil {
+		return err
+	}
+	for _, text := range everyWrite {
+		if _, err := j.writer.prepare(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everyWrite is what recording writes with. A journal that lacks a table or a
+// column for it is refused before the first operation.
+var everyWrite = []string{
+	insertRun, endRun, insertResume, reopenRun, insertStep, insertDone, endStep, insertLog, insertOp, endOp, insertEntry,
+}
+
 // Close ends recording.
 func (j *Journal) Close() error {
-	if err := j.db.Close(); err != nil {
+	if err := errors.Join(j.writer.close(), j.db.Close()); err != nil {
 		return fmt.Errorf("close the journal: %w", err)
 	}
 	return nil
@@ -137,7 +179,7 @@ func create(dir, path string) error {
 
 // fill writes the schema into an empty file.
 func fill(path string) error {
-	db, err := sql.Open("sqlite", dsn(path, "mode=rw&_pragma=synchronous(FULL)&_pragma=fullfsync(1)"))
+	db, err := sql.Open("sqlite", dsn(path, recording))
 	if err != nil {
 		return err
 	}
@@ -165,14 +207,14 @@ func dsn(path, options string) string {
 // a journal which this program understands, before anything is written to it.
 // It does not open the file itself: closing it again would take away the locks
 // of this process's other connections.
-func connect(path, options string) (*sql.DB, error) {
+func connect(path, options string) (*sql.DB, int, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the journal: %w", err)
+		return nil, 0, fmt.Errorf("open the journal: %w", err)
 	}
 	db, err := sql.Open("sqlite", dsn(path, options))
 	if err != nil {
-		return nil, fmt.Errorf("open the journal %s: %w", path, err)
+		return nil, 0, fmt.Errorf("open the journal %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(1)
 	var id, version int
@@ -187,23 +229,11 @@ func connect(path, options string) (*sql.DB, error) {
 	case version > schemaVersion:
 		err = runtime.WithHint(fmt.Errorf("open the journal %s: a newer infra wrote it (schema %d, this one knows %d)", path, version, schemaVersion),
 			"use the newer infra here; nothing was changed")
+	case version < 1:
+		err = damaged(fmt.Errorf("open the journal %s: it says that its schema is %d", path, version), path)
 	}
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, 0, errors.Join(err, db.Close())
 	}
-	return db, nil
-}
-
-func (j *Journal) prepareStatements() error {
-	if _, err := j.db.Exec("PRAGMA journal_mode = WAL"); err != nil {
-		return err
-	}
-	for kind, text := range writes {
-		stmt, err := j.db.Prepare(text)
-		if err != nil {
-			return err
-		}
-		j.writes[kind] = stmt
-	}
-	return nil
+	return db, version, nil
 }

@@ -91,7 +91,8 @@ func wholeRun() []runtime.Event {
 		return e
 	}
 	begin := started("r1", noon)
-	begin.Text, begin.Start.DryRun = "v1.2.3", true
+	begin.Text, begin.Start.Options = "v1.2.3", []byte(`{"hosts":["blackphos"]}`)
+	begin.Start.Sources = []runtime.Source{{Path: "plans/blackphos.star", SHA256: "00ff"}, {Path: "fleet.star", SHA256: "11ee"}}
 	return []runtime.Event{
 		begin,
 		{Kind: runtime.Logged, Run: "r1", Time: at(1), Text: "reading", Pos: position(3)},
@@ -118,8 +119,10 @@ func TestWholeRunIsReadBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Run{
-		ID: "r1", Plan: "blackphos", File: "plans/blackphos.star", Title: "Move blackphos", DryRun: true, Version: "v1.2.3",
-		Started: noon, Ended: at(9), Took: 9 * time.Second, Status: runtime.Failed, Err: "1 check failed", Hint: "see above", Asked: 2, Changed: 1,
+		ID: "r1", Plan: "blackphos", File: "plans/blackphos.star", Title: "Move blackphos", Version: "v1.2.3",
+		Options: []byte(`{"hosts":["blackphos"]}`),
+		Sources: []runtime.Source{{Path: "plans/blackphos.star", SHA256: "00ff"}, {Path: "fleet.star", SHA256: "11ee"}},
+		Started: noon, Ended: at(9), Took: 9 * time.Second, Status: runtime.Failed, Err: "1 check failed", Hint: "see above", Asked: 2, Changed: 1, LastOp: 2,
 		Logs: []Log{{Kind: runtime.Logged, Time: at(1), Text: "reading", Pos: position(3)}},
 		Steps: []Step{{
 			Name: "switch", Host: "blackphos", Status: runtime.OK, Started: at(2), Took: 4 * time.Second, Attempts: 2, Result: []byte(`"done"`),
@@ -301,7 +304,7 @@ func TestRecordWaitsForTheDisk(t *testing.T) {
 	j := open(t, t.TempDir())
 	for pragma, want := range map[string]string{"synchronous": "2", "fullfsync": "1", "journal_mode": "wal", "foreign_keys": "1"} {
 		var got string
-		if err := j.db.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+		if err := j.writer.row("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q (%v), want %q", pragma, got, err, want)
 		}
 	}

@@ -30,9 +30,10 @@ type Run struct {
 	Plan    string
 	File    string
 	Title   string
-	DryRun  bool
-	User    string // who ran it
-	Host    string // on which machine
+	Options json.RawMessage  // how it was called; nil where that is not known
+	Sources []runtime.Source // what the plan was read from; nil where that is not known
+	User    string           // who ran it
+	Host    string           // on which machine
 	Version string
 	Started time.Time
 	Ended   time.Time
@@ -42,8 +43,30 @@ type Run struct {
 	Hint    string // what to do about Err
 	Asked   int    // how many
 	Changed int    // how many of them changed something
+	LastOp  int    // the highest id of an operation
+	Resumes []Resume
 	Steps   []Step
 	Logs    []Log // outside of any step
+}
+
+// A Resume is when another process went on with a run. Part n of the run began
+// with the resume n, counted from 1.
+type Resume struct {
+	Time    time.Time
+	User    string
+	Host    string
+	Version string
+	Before  Ending // how the part before it had ended
+}
+
+// An Ending is how a part of a run ended. Ended and Took are zero where it did
+// not: the process died.
+type Ending struct {
+	Ended  time.Time
+	Took   time.Duration
+	Status runtime.Status
+	Err    string
+	Hint   string
 }
 
 // A Step is a step on one host, or a check. Started is zero for one that was
@@ -52,6 +75,7 @@ type Step struct {
 	Name     string
 	Host     string
 	Check    bool
+	Part     int // of the run, in which it was worked on last
 	Status   runtime.Status
 	Started  time.Time
 	Took     time.Duration
@@ -62,6 +86,7 @@ type Step struct {
 	Result   json.RawMessage
 	Ops      []Op
 	Logs     []Log
+	Earlier  []Step // how it went in earlier parts, without Ops and Logs
 }
 
 // An Op is one operation that was asked for.
@@ -93,12 +118,15 @@ type Log struct {
 	Time time.Time
 	Text string
 	Pos  syntax.Position
+
+	After int // the run's newest operation then; 0: none
 }
 
 // A Ledger reads a journal. It never delays a run that is being recorded.
 type Ledger struct {
-	db  *sql.DB
-	dir string
+	db      *sql.DB
+	dir     string
+	version int // of the file's schema
 }
 
 // Read opens the journal of the project at root for reading. The error is
@@ -109,12 +137,32 @@ func Read(root string) (*Ledger, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, fileName)
-	db, err := connect(path, readOptions(dir, path))
+	db, version, err := connect(path, readOptions(dir, path))
 	if err != nil {
 		return nil, err
 	}
-	return &Ledger{db, dir}, nil
+	l := &Ledger{db, dir, version}
+	if version == 1 {
+		_, err = db.Exec(asVersion2)
+	}
+	if err != nil {
+		return nil, errors.Join(l.explain("read a journal of version 1", err), db.Close())
+	}
+	return l, nil
 }
+
+// asVersion2 lets a journal of version 1 be read as one of version 2. The views
+// are the connection's own: nothing is written to the file.
+const asVersion2 = `
+	CREATE TEMP VIEW runs AS SELECT *, NULL AS options, NULL AS sources FROM main.runs WHERE NOT dry_run;
+	CREATE TEMP VIEW steps AS SELECT *, 0 AS part FROM main.steps;
+	CREATE TEMP VIEW ops AS SELECT *, '' AS planned FROM main.ops;
+	CREATE TEMP VIEW logs AS SELECT *, (SELECT coalesce(max(id), 0) FROM main.ops
+		WHERE run = logs.run AND started <= logs.time) AS last_op FROM main.logs;
+	CREATE TEMP TABLE resumes (run, part, time, user, host, version, ended, took, status, err, hint);
+	CREATE TEMP TABLE entries (seq, run, kind, step, host, is_check, item, time, digest, chain);
+	CREATE TEMP TABLE prunes (run, id);
+`
 
 // readOptions allows for a journal on a disk that cannot be written to: even
 // a reader writes its locks beside the file, unless it may trust that no one
@@ -182,23 +230,31 @@ func resolve(tx *sql.Tx, id string) (string, error) {
 
 func load(tx *sql.Tx, id string) (Run, error) {
 	runs, err := query(tx, scanRun, runByID, id)
+	resumes, err1 := query(tx, scanResume, resumesOfRun, id)
 	steps, err2 := query(tx, scanStep, stepsOfRun, id)
 	ops, err3 := query(tx, scanOp, opsOfRun, id)
 	logs, err4 := query(tx, scanLog, logsOfRun, id)
-	if err := errors.Join(err, err2, err3, err4); err != nil {
+	if err := errors.Join(err, err1, err2, err3, err4); err != nil {
 		return Run{}, err
 	}
 	run := runs[0]
-	run.Steps = steps
-	run.attach(ops, logs)
+	run.Resumes = resumes
+	run.attach(steps, ops, logs)
 	return run, nil
 }
 
-// attach puts operations and logs where they belong.
-func (r *Run) attach(ops []placed[Op], logs []placed[Log]) {
-	index := make(map[place]int, len(r.Steps))
-	for i, s := range r.Steps {
-		index[place{s.Name, s.Host, s.Check}] = i
+// attach puts what happened where it belongs.
+func (r *Run) attach(steps []Step, ops []placed[Op], logs []placed[Log]) {
+	index := make(map[place]int, len(steps))
+	for _, s := range steps {
+		at := place{s.Name, s.Host, s.Check}
+		i, again := index[at]
+		if !again {
+			index[at] = len(r.Steps)
+			r.Steps = append(r.Steps, s)
+			continue
+		}
+		r.Steps[i] = s.after(r.Steps[i])
 	}
 	step := func(at place) *Step {
 		i, ok := index[at]
@@ -224,4 +280,15 @@ func (r *Run) attach(ops []placed[Op], logs []placed[Log]) {
 			s.Attempts++
 		}
 	}
+}
+
+// after is the step as a later part of the run left it.
+func (s Step) after(before Step) Step {
+	s.Earlier = append(before.Earlier, before)
+	s.Earlier[len(s.Earlier)-1].Earlier = nil
+	s.Attempts = before.Attempts
+	if !before.Started.IsZero() && !s.Started.IsZero() {
+		s.Attempts++
+	}
+	return s
 }

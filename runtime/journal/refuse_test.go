@@ -45,7 +45,7 @@ func TestForeignFilesAreRefused(t *testing.T) {
 		err   string
 		hint  string
 	}{
-		{"newer", alter("PRAGMA user_version = 99"), "a newer infra wrote it (schema 99, this one knows 1)", "use the newer infra"},
+		{"newer", alter("PRAGMA user_version = 99"), "a newer infra wrote it (schema 99, this one knows 2)", "use the newer infra"},
 		{"garbage", write(strings.Repeat("not a database. ", 1000)), "file is not a database", "move it and its -wal aside"},
 		{"a few bytes", write("SQLite"), "file is not a database", "move it and its -wal aside"},
 		{"empty", write(""), "the file is empty", "move it and its -wal aside"},
@@ -89,7 +89,7 @@ func TestMissingTableIsRefused(t *testing.T) {
 	root := t.TempDir()
 	path := filepath.Join(root, ".infra", "journal.db")
 	j := open(t, root)
-	if _, err := j.db.Exec("DROP TABLE logs"); err != nil {
+	if _, err := j.writer.conn.ExecContext(t.Context(), "DROP TABLE logs"); err != nil {
 		t.Fatal(err)
 	}
 	if err := j.Close(); err != nil {

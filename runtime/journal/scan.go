@@ -51,8 +51,13 @@ type placed[T any] struct {
 func scanRun(row scanner) (r Run, err error) {
 	var started int64
 	var ended, took sql.NullInt64
-	err = row.Scan(&r.ID, &r.Plan, &r.File, &r.Title, &r.DryRun, &r.User, &r.Host, &r.Version,
-		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed)
+	var options, sources sql.NullString
+	err = row.Scan(&r.ID, &r.Plan, &r.File, &r.Title, &options, &sources, &r.User, &r.Host, &r.Version,
+		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed, &r.LastOp)
+	if err == nil && sources.Valid {
+		err = json.Unmarshal([]byte(sources.String), &r.Sources)
+	}
+	r.Options = rawOf(options)
 	r.Started = timeOf(sql.NullInt64{Int64: started, Valid: true})
 	r.Ended = timeOf(ended)
 	r.Took = time.Duration(took.Int64)
@@ -60,14 +65,24 @@ func scanRun(row scanner) (r Run, err error) {
 	return r, err
 }
 
+func scanResume(row scanner) (r Resume, err error) {
+	var at, ended, took sql.NullInt64
+	err = row.Scan(&at, &r.User, &r.Host, &r.Version, &ended, &took, &r.Before.Status, &r.Before.Err, &r.Before.Hint)
+	r.Time = timeOf(at)
+	r.Before.Ended = timeOf(ended)
+	r.Before.Took = time.Duration(took.Int64)
+	r.Before.Status = cmp.Or(r.Before.Status, Unfinished)
+	return r, err
+}
+
 func scanStep(row scanner) (s Step, err error) {
 	var started, took sql.NullInt64
 	var result sql.NullString
-	err = row.Scan(&s.Name, &s.Host, &s.Check, &started, &took, &s.Status, &s.Err, &s.Hint, &s.Text, &result)
+	err = row.Scan(&s.Name, &s.Host, &s.Check, &s.Part, &started, &took, &s.Status, &s.Err, &s.Hint, &s.Text, &result)
 	s.Started = timeOf(started)
 	s.Took = time.Duration(took.Int64)
 	s.Status = cmp.Or(s.Status, Unfinished)
-	s.Attempts = 1 // and one for each time it was retried, which the logs know
+	s.Attempts = 1 // and one for each time it was retried or begun again, which others know
 	s.Result = rawOf(result)
 	return s, err
 }
@@ -90,7 +105,7 @@ func scanOp(row scanner) (p placed[Op], err error) {
 func scanLog(row scanner) (p placed[Log], err error) {
 	var at sql.NullInt64
 	var pos string
-	err = row.Scan(&p.at.step, &p.at.host, &p.at.check, &p.it.Kind, &at, &p.it.Text, &pos)
+	err = row.Scan(&p.at.step, &p.at.host, &p.at.check, &p.it.Kind, &at, &p.it.Text, &pos, &p.it.After)
 	p.it.Time = timeOf(at)
 	p.it.Pos = posOf(pos)
 	return p, err

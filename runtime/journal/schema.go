@@ -6,9 +6,9 @@ import "infra/runtime"
 // file: "infr".
 const applicationID = 0x696e6672
 
-// schemaVersion is the newest schema this program knows. Version 1 is schema;
-// a later one is made from the one before it, in one transaction, by Open.
-const schemaVersion = 1
+// schemaVersion is the newest schema this program knows, which is schema. One
+// of version 1 is made into it, in one transaction, by Open.
+const schemaVersion = 2
 
 // schema makes an empty journal. Times are nanoseconds since 1970 in UTC,
 // lengths of time are nanoseconds, and what has not ended has no status.
@@ -19,7 +19,8 @@ CREATE TABLE runs (
 	plan    TEXT    NOT NULL,
 	file    TEXT    NOT NULL,
 	title   TEXT    NOT NULL,
-	dry_run INTEGER NOT NULL,
+	options TEXT,             -- JSON: how it was called
+	sources TEXT,             -- JSON: what the plan was read from
 	user    TEXT    NOT NULL,
 	host    TEXT    NOT NULL,
 	version TEXT    NOT NULL,
@@ -30,16 +31,35 @@ CREATE TABLE runs (
 	err     TEXT    NOT NULL DEFAULT '',
 	hint    TEXT    NOT NULL DEFAULT ''
 ) STRICT;
--- "the last successful run of plan P that was no dry run"
-CREATE INDEX runs_by_plan ON runs (plan, dry_run, status, seq);
+-- "the last successful run of plan P"
+CREATE INDEX runs_by_plan ON runs (plan, status, seq);
 
--- A step on one host, or a check: one row, however many attempts it took.
+-- Another process went on with a run. Part 0 of a run is the process that
+-- began it; how the part before this one had ended is kept here.
+CREATE TABLE resumes (
+	run     TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+	part    INTEGER NOT NULL, -- from 1
+	time    INTEGER NOT NULL,
+	user    TEXT    NOT NULL,
+	host    TEXT    NOT NULL,
+	version TEXT    NOT NULL,
+	ended   INTEGER,
+	took    INTEGER,
+	status  TEXT,
+	err     TEXT    NOT NULL DEFAULT '',
+	hint    TEXT    NOT NULL DEFAULT '',
+	PRIMARY KEY (run, part)
+) STRICT;
+
+-- A step on one host, or a check: one row for each part of the run that worked
+-- on it, however many attempts it took.
 CREATE TABLE steps (
 	seq      INTEGER PRIMARY KEY,
 	run      TEXT    NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
 	name     TEXT    NOT NULL,
 	host     TEXT    NOT NULL,
 	is_check INTEGER NOT NULL,
+	part     INTEGER NOT NULL,
 	started  INTEGER, -- none: it was skipped
 	took     INTEGER,
 	status   TEXT,
@@ -47,7 +67,7 @@ CREATE TABLE steps (
 	hint     TEXT    NOT NULL DEFAULT '',
 	detail   TEXT    NOT NULL DEFAULT '',
 	result   TEXT,
-	UNIQUE (run, is_check, name, host)
+	UNIQUE (run, is_check, name, host, part)
 ) STRICT;
 -- "how has this check, or this step, gone over time"
 CREATE INDEX steps_by_name ON steps (name, host, is_check, started);
@@ -66,6 +86,7 @@ CREATE TABLE ops (
 	show      TEXT    NOT NULL,
 	pos       TEXT    NOT NULL,
 	started   INTEGER NOT NULL,
+	planned   TEXT    NOT NULL, -- the file that output would go to
 	took      INTEGER,
 	status    TEXT,
 	err       TEXT    NOT NULL DEFAULT '',
@@ -73,7 +94,7 @@ CREATE TABLE ops (
 	changed   INTEGER NOT NULL DEFAULT 0,
 	verdict   TEXT    NOT NULL DEFAULT '',
 	detail    TEXT    NOT NULL DEFAULT '',
-	output    TEXT    NOT NULL DEFAULT '',
+	output    TEXT    NOT NULL DEFAULT '', -- the file that it went to
 	result    TEXT,
 	PRIMARY KEY (run, id)
 ) STRICT;
@@ -89,55 +110,110 @@ CREATE TABLE logs (
 	kind     TEXT    NOT NULL, -- logged, step_retried
 	time     INTEGER NOT NULL,
 	text     TEXT    NOT NULL,
-	pos      TEXT    NOT NULL
+	pos      TEXT    NOT NULL,
+	last_op  INTEGER NOT NULL -- the run's newest operation then; 0: none
 ) STRICT;
 CREATE INDEX logs_by_run ON logs (run, seq);
 CREATE INDEX retries ON logs (run, step, host, is_check) WHERE kind = 'step_retried';
+
+-- A run that was removed because of its age. Its entries stay, without words.
+CREATE TABLE prunes (
+	run     INTEGER PRIMARY KEY, -- runs.seq
+	id      TEXT    NOT NULL,
+	plan    TEXT    NOT NULL,
+	started INTEGER NOT NULL,
+	ended   INTEGER NOT NULL,
+	status  TEXT    NOT NULL,
+	entries INTEGER NOT NULL, -- how many it had
+	time    INTEGER NOT NULL,
+	user    TEXT    NOT NULL,
+	host    TEXT    NOT NULL
+) STRICT;
+
+-- Every event that was recorded, in order. The digest is of what the event
+-- put into the tables above; the chain binds it to all that came before, and
+-- AUTOINCREMENT remembers how many there were.
+CREATE TABLE entries (
+	seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+	run      INTEGER NOT NULL, -- runs.seq
+	kind     TEXT    NOT NULL,
+	step     TEXT    NOT NULL,
+	host     TEXT    NOT NULL,
+	is_check INTEGER NOT NULL,
+	item     INTEGER NOT NULL, -- an operation's id, a part, or seq of a step or a log
+	time     INTEGER,
+	digest   BLOB    NOT NULL,
+	chain    BLOB    NOT NULL
+) STRICT;
 `
 
 // identify reads what a file says it is.
 const identify = `SELECT application_id, user_version FROM pragma_application_id, pragma_user_version`
 
-// writes has one statement for each kind of event that is kept. One statement
-// is one transaction: there is no moment at which half an event is on disk.
-var writes = map[runtime.EventKind]string{
-	runtime.RunStarted: `
-		INSERT INTO runs (id, plan, file, title, dry_run, user, host, version, started)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-	runtime.RunEnded: `
-		UPDATE runs SET ended = ?2, took = ?3, status = ?4, err = ?5, hint = ?6
-		WHERE id = ?1 AND status IS NULL`,
-	runtime.StepStarted: `
-		INSERT INTO steps (run, name, host, is_check, started) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (run, is_check, name, host) DO UPDATE SET started = coalesce(started, excluded.started)
-		WHERE status IS NULL`, // an engine may say it again for a further attempt
-	runtime.StepEnded: `
-		INSERT INTO steps (run, name, host, is_check, took, status, err, hint, detail, result)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (run, is_check, name, host) DO UPDATE
-		SET took = excluded.took, status = excluded.status, err = excluded.err, hint = excluded.hint,
-			detail = excluded.detail, result = excluded.result
-		WHERE steps.status IS NULL`,
-	runtime.StepRetried: insertLog,
-	runtime.Logged:      insertLog,
-	runtime.OpAsked: `
-		INSERT INTO ops (run, id, step, step_host, is_check, name, host, effect, args, show, pos, started, attempt)
-		VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-			1 + (SELECT count(*) FROM logs
-				WHERE run = ?1 AND step = ?3 AND host = ?4 AND is_check = ?5 AND kind = 'step_retried'))`,
-	runtime.OpEnded: `
-		UPDATE ops SET took = ?3, status = ?4, err = ?5, hint = ?6, changed = ?7, verdict = ?8, detail = ?9, output = ?10, result = ?11
-		WHERE run = ?1 AND id = ?2 AND status IS NULL`,
+// A slot is where an event is kept: these columns of the row with this key.
+type slot struct{ table, key, columns string }
+
+// slots has one for each kind of event that is kept. What is written, what is
+// digested and what is verified are these columns, in this order. Two kinds
+// that share a table begin a row and end it.
+var slots = map[runtime.EventKind]slot{
+	runtime.RunStarted:  {"runs", "id = ?", "plan, file, title, options, sources, user, host, version, started"},
+	runtime.RunResumed:  {"resumes", "run = ? AND part = ?", "time, user, host, version"},
+	runtime.RunEnded:    {"runs", "id = ?", endOfRun},
+	runtime.StepStarted: {"steps", "run = ? AND seq = ?", "name, host, is_check, part, started"},
+	runtime.StepEnded:   {"steps", "run = ? AND seq = ?", "name, host, is_check, part, took, status, err, hint, detail, result"},
+	runtime.StepRetried: {"logs", "run = ? AND seq = ?", "step, host, is_check, kind, time, text, pos, last_op"},
+	runtime.Logged:      {"logs", "run = ? AND seq = ?", "step, host, is_check, kind, time, text, pos, last_op"},
+	runtime.OpAsked: {"ops", "run = ? AND id = ?",
+		"step, step_host, is_check, name, host, effect, args, show, pos, started, planned, attempt"},
+	runtime.OpEnded: {"ops", "run = ? AND id = ?", "took, status, err, hint, changed, verdict, detail, output, result"},
+	runPruned:       {"prunes", "run = ?", "id, plan, started, ended, status, entries, time, user, host"},
 }
 
-const insertLog = `
-	INSERT INTO logs (run, step, host, is_check, kind, time, text, pos) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+// endOfRun is how a run, or a part of it that another process went on with,
+// ended.
+const endOfRun = "ended, took, status, err, hint"
+
+// runPruned is the entry that a run leaves when it is removed.
+const runPruned runtime.EventKind = "run_pruned"
+
+const (
+	insertRun = `INSERT INTO runs (plan, file, title, options, sources, user, host, version, started, id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	endRun = `UPDATE runs SET ended = ?, took = ?, status = ?, err = ?, hint = ? WHERE id = ? AND status IS NULL`
+	// A run that was ok has nothing left to do.
+	insertResume = `INSERT INTO resumes (time, user, host, version, run, part, ended, took, status, err, hint)
+		SELECT ?, ?, ?, ?, id, ?, ended, took, status, err, hint FROM runs WHERE id = ? AND status IS NOT 'ok'`
+	reopenRun  = `UPDATE runs SET ended = NULL, took = NULL, status = NULL, err = '', hint = '' WHERE id = ?`
+	insertStep = `INSERT INTO steps (name, host, is_check, part, started, run) VALUES (?, ?, ?, ?, ?, ?)`
+	insertDone = `INSERT INTO steps (name, host, is_check, part, took, status, err, hint, detail, result, run)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	endStep   = `UPDATE steps SET took = ?, status = ?, err = ?, hint = ?, detail = ?, result = ? WHERE seq = ?`
+	insertLog = `INSERT INTO logs (step, host, is_check, kind, time, text, pos, last_op, run) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	insertOp  = `INSERT INTO ops (step, step_host, is_check, name, host, effect, args, show, pos, started, planned, attempt, run, id)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	endOp = `UPDATE ops SET took = ?, status = ?, err = ?, hint = ?, changed = ?, verdict = ?, detail = ?, output = ?, result = ?
+		WHERE run = ? AND id = ? AND status IS NULL`
+	insertEntry = `INSERT INTO entries (seq, run, kind, step, host, is_check, item, time, digest, chain)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	newestEntry = `SELECT seq, chain FROM entries ORDER BY seq DESC LIMIT 1`
+	stateOfRun  = `SELECT seq, (SELECT count(*) FROM resumes WHERE run = runs.id) FROM runs WHERE id = ?`
+	stateOfStep = `SELECT seq, part, coalesce(status, '') FROM steps
+		WHERE run = ? AND is_check = ? AND name = ? AND host = ? ORDER BY part DESC LIMIT 1`
+	lastOp = `SELECT coalesce(max(id), 0) FROM ops WHERE run = ?`
+	// attemptOf counts a step's starts in each part, and its retries.
+	attemptOf = `SELECT
+		max(1, (SELECT count(started) FROM steps WHERE run = ?1 AND is_check = ?2 AND name = ?3 AND host = ?4)) +
+		(SELECT count(*) FROM logs WHERE run = ?1 AND is_check = ?2 AND step = ?3 AND host = ?4 AND kind = 'step_retried')`
+)
 
 const (
 	selectRun = `
-		SELECT id, plan, file, title, dry_run, user, host, version, started, ended, took, coalesce(status, ''), err, hint,
+		SELECT id, plan, file, title, options, sources, user, host, version, started, ended, took, coalesce(status, ''), err, hint,
 			(SELECT count(*) FROM ops WHERE run = runs.id),
-			(SELECT count(*) FROM ops WHERE run = runs.id AND changed)
+			(SELECT count(*) FROM ops WHERE run = runs.id AND changed),
+			(SELECT coalesce(max(id), 0) FROM ops WHERE run = runs.id)
 		FROM runs `
 	newestRuns = selectRun + `ORDER BY seq DESC LIMIT ?`
 	runByID    = selectRun + `WHERE id = ?`
@@ -145,13 +221,19 @@ const (
 	// matchingIDs puts the whole id before ids that hold it as a part.
 	matchingIDs = `SELECT id FROM runs WHERE instr(id, ?1) > 0 ORDER BY id = ?1 DESC, seq DESC LIMIT 6`
 
-	stepsOfRun = `
-		SELECT name, host, is_check, started, took, coalesce(status, ''), err, hint, detail, result
-		FROM steps WHERE run = ? ORDER BY is_check, seq`
-	opsOfRun = `
+	resumesOfRun = `
+		SELECT time, user, host, version, ended, took, coalesce(status, ''), err, hint FROM resumes WHERE run = ? ORDER BY part`
+	selectStep = `
+		SELECT name, host, is_check, part, started, took, coalesce(status, ''), err, hint, detail, result FROM steps `
+	stepsOfRun = selectStep + `WHERE run = ? ORDER BY is_check, seq`
+	oneStep    = selectStep + `WHERE run = ? AND seq = ?`
+	selectOp   = `
 		SELECT step, step_host, is_check, id, attempt, name, host, effect, args, show, pos, started, took,
-			coalesce(status, ''), err, hint, changed, verdict, detail, output, result
-		FROM ops WHERE run = ? ORDER BY id`
-	logsOfRun = `
-		SELECT step, host, is_check, kind, time, text, pos FROM logs WHERE run = ? ORDER BY seq`
+			coalesce(status, ''), err, hint, changed, verdict, detail, CASE WHEN status IS NULL THEN planned ELSE output END, result
+		FROM ops `
+	opsOfRun  = selectOp + `WHERE run = ? ORDER BY id`
+	oneOp     = selectOp + `WHERE run = ? AND id = ?`
+	selectLog = `SELECT step, host, is_check, kind, time, text, pos, last_op FROM logs `
+	logsOfRun = selectLog + `WHERE run = ? ORDER BY seq`
+	oneLog    = selectLog + `WHERE run = ? AND seq = ?`
 )

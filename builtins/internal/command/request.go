@@ -26,15 +26,16 @@ var ResultFields = []call.Field{
 
 // A Request is a command that a plan asks for.
 type Request struct {
-	Argv    call.Argv
-	Stdin   runtime.Text
-	Env     map[string]runtime.Text
-	Dir     string
-	Sudo    bool
-	Reads   bool // it only observes
-	Check   bool // a failure of the command is one of the step
-	Timeout time.Duration
-	Assume  *runtime.Text // its stdout, for a preview that does not have it; nil: not assumed
+	Argv       call.Argv
+	Stdin      runtime.Text
+	Env        map[string]runtime.Text
+	Dir        string
+	Sudo       bool
+	Reads      bool // it only observes
+	Check      bool // a failure of the command is one of the step
+	Timeout    time.Duration
+	Repeatable bool          // carrying it out again does no harm
+	Assume     *runtime.Text // its stdout, for a preview that does not have it; nil: not assumed
 }
 
 // Ask makes the request an operation on a host, "" for here, carries it out by
@@ -43,7 +44,7 @@ func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, err
 	if err := r.valid(); err != nil {
 		return nil, err
 	}
-	op := runtime.Op{Host: host, Show: r.show(),
+	op := runtime.Op{Host: host, Show: r.show(), Repeatable: r.Repeatable,
 		NotKnown: func() starlark.Value { return r.foreseen(c.Unknown()) },
 		Run: func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 			return r.carryOut(ctx, run, log)

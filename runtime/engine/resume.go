@@ -1,0 +1,108 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"infra/runtime"
+	"infra/runtime/journal"
+)
+
+// InFlight says what to make of an operation that was in flight when a run
+// ended, where nothing else can tell whether it happened.
+type InFlight string
+
+// The choices.
+const (
+	AskInFlight   InFlight = ""      // a person is asked; where there is none, the step is held
+	InFlightDone  InFlight = "done"  // it is taken as done
+	InFlightAgain InFlight = "again" // it is carried out again
+)
+
+// restore takes over what an earlier process did of the run: a step that ended
+// well hands its result on, and one that was begun is entered again with a
+// replay. Needs stand before what needs them.
+func (r *run) restore(groups []*group, past *journal.Run) {
+	began := make(map[instance]journal.Step, len(past.Steps))
+	for _, s := range past.Steps {
+		if !s.Check {
+			began[instance{s.Name, s.Host}] = s
+		}
+	}
+	for _, g := range groups {
+		for _, t := range g.tasks {
+			if s, ok := began[t.instance()]; ok {
+				r.takeOver(t, s)
+			}
+		}
+	}
+}
+
+// takeOver restores one task. A result that the journal could not keep, since
+// it holds a secret, is made again by the step itself, whose operations are all
+// answered.
+func (r *run) takeOver(t *task, s journal.Step) {
+	if s.Status == runtime.OK && !r.opts.Accept {
+		if v, err := runtime.Decode(s.Result); err == nil {
+			v.Freeze()
+			t.value, t.status = v, runtime.OK
+			return
+		}
+	}
+	if len(s.Ops) > 0 {
+		t.replay = replayOf(s, r.opts.Accept)
+	}
+}
+
+// settle decides what to do about op, which was in flight when the earlier
+// process ended: cut is what the journal has of it.
+func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next runtime.Do) (runtime.Result, error) {
+	if op.Effect == runtime.Build || op.Repeatable {
+		r.close(ctx, cut, op, runtime.Interrupted, "carried out again")
+		return next(ctx, op)
+	}
+	choice := r.opts.InFlight
+	if choice == AskInFlight {
+		var err error
+		if choice, err = r.askInFlight(ctx, op); err != nil {
+			return runtime.Result{}, err
+		}
+	}
+	if choice == InFlightAgain {
+		r.close(ctx, cut, op, runtime.Interrupted, "carried out again")
+		return next(ctx, op)
+	}
+	r.close(ctx, cut, op, runtime.OK, "taken as done")
+	return runtime.Result{Value: notKnown(op), Changed: true}, nil
+}
+
+// askInFlight puts two questions to a person, neither of which has an answer
+// that goes without saying.
+func (r *run) askInFlight(ctx context.Context, op runtime.Op) (InFlight, error) {
+	what := fmt.Sprintf("%s %s (%s) was in flight when the run ended, and nothing tells whether it happened: %s",
+		op.Name, op.Host, op.Pos, op.Show)
+	held := runtime.WithHint(fmt.Errorf("%w: %s", runtime.ErrHeld, what),
+		"look at the host, then say it: infra resume %s --in-flight=done, or --in-flight=again", r.id)
+	if r.opts.Decide == nil {
+		return "", held
+	}
+	for _, c := range []struct {
+		question string
+		choice   InFlight
+	}{{"Is it done?", InFlightDone}, {"Carry it out again?", InFlightAgain}} {
+		yes, err := r.opts.Decide(ctx, what+"\n"+c.question)
+		if err != nil || yes {
+			return c.choice, err
+		}
+	}
+	return "", held
+}
+
+// close records how an operation of the earlier process is taken to have ended.
+func (r *run) close(ctx context.Context, cut journal.Op, op runtime.Op, status runtime.Status, text string) {
+	t := taskOf(ctx)
+	e := t.event(runtime.OpEnded)
+	e.Op = &runtime.OpEvent{ID: cut.ID, Op: op, Changed: status == runtime.OK}
+	e.Pos, e.Status, e.Text = op.Pos, status, text
+	_ = r.emit(e) // a journal that is gone is noticed by the next operation
+}
