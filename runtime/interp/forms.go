@@ -3,7 +3,6 @@ package interp
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -18,26 +17,12 @@ import (
 // preview.
 type Forms map[string]Form
 
-// A Form is what is done about one form of code.
+// A Form is what is done about one form of code: one of the three functions.
 type Form struct {
-	call  func(*calling) (starlark.Value, error)
-	inRun bool // a run needs it too: it makes text, which may hold a secret
-}
-
-// A calling is one use of a form: a call of its hidden builtin.
-type calling struct {
-	thread *starlark.Thread
-	name   string
-	args   starlark.Tuple
-	kwargs []starlark.Tuple
-	recv   starlark.Value    // of a method
-	native *starlark.Builtin // what would be called; nil for an operator
-	forms  *bindings
-}
-
-// plainly calls the native builtin as if nothing stood before it: in its frame.
-func (c *calling) plainly() (starlark.Value, error) {
-	return c.native.CallInternal(c.thread, c.args, c.kwargs)
+	pass    func(*bindings, starlark.Value) (starlark.Value, error) // what passes an operand through
+	operate func(x, y starlark.Value) (starlark.Value, error)       // an operator
+	call    func(*calling) (starlark.Value, error)                  // a builtin or a method
+	inRun   bool                                                    // a run needs it too: it makes text, which may hold a secret
 }
 
 // DryRunForms are all forms: without one of them, a preview could lie.
@@ -63,113 +48,14 @@ func (f Forms) inRun() Forms {
 	return run
 }
 
-// bindings are forms made into what a file's code sees.
-type bindings struct {
-	predeclared starlark.StringDict
-	methods     map[string]map[string]Form // by type and name
-}
-
-// bind makes forms' builtins, which shadow what they guard in base.
-func (f Forms) bind(base starlark.StringDict) *bindings {
-	b := &bindings{predeclared: maps.Clone(base), methods: map[string]map[string]Form{}}
-	modules := map[string]starlark.StringDict{}
-	for name, form := range f {
-		plain, callable := strings.CutSuffix(name, "()")
-		owner, member, dotted := cutLast(plain)
-		switch {
-		case !callable:
-			b.predeclared[name] = b.operator(name, form)
-		case !dotted:
-			b.shadow(b.predeclared, plain, starlark.Universe[plain], form)
-		case moduleMembers(base[owner]) == nil:
-			if b.methods[owner] == nil {
-				b.methods[owner] = map[string]Form{}
-			}
-			b.methods[owner][member] = form
-		default:
-			if modules[owner] == nil {
-				modules[owner] = maps.Clone(moduleMembers(base[owner]))
-			}
-			b.shadow(modules[owner], member, modules[owner][member], form)
-		}
-	}
-	for name, members := range modules {
-		b.predeclared[name] = newModule(name, members)
-	}
-	b.predeclared.Freeze()
-	return b
-}
-
-// cutLast cuts "time.time.format" into the type and the method.
-func cutLast(name string) (owner, member string, dotted bool) {
-	i := strings.LastIndexByte(name, '.')
-	return name[:max(i, 0)], name[i+1:], i >= 0
-}
-
-// operator is the hidden builtin of a form that is no function.
-func (b *bindings) operator(name string, form Form) starlark.Value {
-	return starlark.NewBuiltin(name, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-		return form.call(&calling{thread: t, name: name, args: args, forms: b})
-	})
-}
-
-// shadow puts a guarded builtin where native stands. A name that the base gives
-// another meaning to is left alone.
-func (b *bindings) shadow(env starlark.StringDict, name string, native starlark.Value, form Form) {
-	if own, taken := env[name]; native == nil || taken && own != native {
-		return
-	}
-	if fn, ok := native.(*starlark.Builtin); ok {
-		env[name] = b.guarded(fn, nil, form)
-	}
-}
-
-// guarded is native with form before it; it looks and prints like native.
-func (b *bindings) guarded(native *starlark.Builtin, recv starlark.Value, form Form) *starlark.Builtin {
-	guard := starlark.NewBuiltin(native.Name(), func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
-		return form.call(&calling{t, native.Name(), args, kwargs, recv, native, b})
-	})
-	if recv == nil {
-		return guard
-	}
-	return guard.BindReceiver(recv)
-}
-
-// method guards a bound method of one of Starlark's own types.
-func (b *bindings) method(v starlark.Value) starlark.Value {
-	native, ok := v.(*starlark.Builtin)
-	if !ok || native.Receiver() == nil {
-		return v
-	}
-	recv := native.Receiver()
-	form, ok := b.methods[recv.Type()][native.Name()]
-	if _, unknown := recv.(runtime.Unknown); unknown || !ok {
-		return v
-	}
-	return b.guarded(native, recv, form)
-}
-
-// methodNames are the names of methods that have a form.
-func (f Forms) methodNames() map[string]bool {
-	names := map[string]bool{}
-	for name := range f {
-		if plain, ok := strings.CutSuffix(name, "()"); ok {
-			if _, member, dotted := cutLast(plain); dotted {
-				names[member] = true
-			}
-		}
-	}
-	return names
-}
-
 // decisions are the forms that pass a value through, or end.
 func decisions() Forms {
 	ends := func(what string) Form {
-		return Form{call: func(c *calling) (starlark.Value, error) {
-			if u, ok := c.args[0].(runtime.Unknown); ok {
+		return Form{pass: func(_ *bindings, v starlark.Value) (starlark.Value, error) {
+			if u, ok := v.(runtime.Unknown); ok {
 				return nil, u.End(what)
 			}
-			return c.args[0], nil
+			return v, nil
 		}}
 	}
 	return Forms{
@@ -184,23 +70,44 @@ func decisions() Forms {
 		"*args":                ends("what * passes"),
 		"**kwargs":             ends("what ** passes"),
 		"[i:j]":                ends("a bound of a slice"),
-		"<<=":                  ends("an operand of <<="),
-		">>=":                  ends("an operand of >>="),
+		"+=":                   inPlace(syntax.PLUS),
+		"|=":                   inPlace(syntax.PIPE),
 		"unpack":               {call: unpack},
-		"x[i]":                 {call: index},
-		"x[:]":                 {call: sliced},
-		"x.f":                  {call: func(c *calling) (starlark.Value, error) { return c.forms.method(c.args[0]), nil }},
+		"x[i]":                 {pass: index},
+		"[i]":                  {pass: same},
+		".f":                   {pass: same},
+		"-x":                   {pass: same},
+		"x[:]":                 {pass: sliced},
+		"x.f":                  {pass: func(b *bindings, v starlark.Value) (starlark.Value, error) { return b.method(v), nil }},
 	}
+}
+
+// inPlace looks at the operands of x += y and x |= y, which may alter x, and
+// returns y, with which the interpreter goes on.
+func inPlace(op syntax.Token) Form {
+	return Form{call: func(c *calling) (starlark.Value, error) {
+		x, y := c.args[0], c.args[1]
+		u, ok := eitherUnknown(x, y)
+		if !ok {
+			return y, nil
+		}
+		runtime.RaiseDoubt(runtime.ContextOf(c.thread), u)
+		_, err := starlark.Binary(op, x, y)
+		return y, err
+	}}
 }
 
 // index ends the preview where an index or a key is not known: what it picks
 // may be a list or a dict that has another name too.
-func index(c *calling) (starlark.Value, error) {
-	if u, ok := runtime.FindUnknown(c.args[0]); ok {
+func index(_ *bindings, v starlark.Value) (starlark.Value, error) {
+	if u, ok := runtime.FindUnknown(v); ok {
 		return nil, u.End("an index")
 	}
-	return c.args[0], nil
+	return v, nil
 }
+
+// same hands a value on. It is there for [doubted].
+func same(_ *bindings, v starlark.Value) (starlark.Value, error) { return v, nil }
 
 // unpack looks at what an assignment takes apart and, for a nested pattern,
 // at the elements which that takes apart in turn.
@@ -241,11 +148,11 @@ func elementOf(v starlark.Value, i int) starlark.Value {
 }
 
 // sliced makes something of an Unknown that the interpreter can slice.
-func sliced(c *calling) (starlark.Value, error) {
-	if u, ok := c.args[0].(runtime.Unknown); ok {
+func sliced(_ *bindings, v starlark.Value) (starlark.Value, error) {
+	if u, ok := v.(runtime.Unknown); ok {
 		return slice{u}, nil
 	}
-	return c.args[0], nil
+	return v, nil
 }
 
 // A slice is an Unknown that is about to be sliced; no plan ever holds one.
@@ -262,28 +169,29 @@ func (s slice) Index(int) starlark.Value { return s.Unknown }
 // Slice is not known either, and of the same shape.
 func (s slice) Slice(_, _, _ int) starlark.Value { return s.Unknown }
 
-// operators are the operators that give a value. Those that are not here ask
-// an Unknown operand themselves; + and | ask it too, but not whether they alter
-// a list or a dict in place.
+// operators are the operators that give a value.
 func operators() Forms {
 	forms := Forms{
-		"not": {call: func(c *calling) (starlark.Value, error) {
-			if u, ok := c.args[0].(runtime.Unknown); ok {
+		"not": {pass: func(_ *bindings, v starlark.Value) (starlark.Value, error) {
+			if u, ok := v.(runtime.Unknown); ok {
 				return u.As(runtime.BoolShape), nil
 			}
-			return !c.args[0].Truth(), nil
+			return !v.Truth(), nil
 		}},
-		"%":      {call: percent, inRun: true},
-		"in":     {call: func(c *calling) (starlark.Value, error) { return within(c.args[0], c.args[1]) }},
-		"not in": {call: notWithin},
+		"%":  {operate: percent, inRun: true},
+		"in": {operate: within},
+		"not in": {operate: func(x, y starlark.Value) (starlark.Value, error) {
+			return negateIf(true)(within(x, y))
+		}},
 	}
 	for _, op := range []syntax.Token{syntax.EQL, syntax.NEQ, syntax.LT, syntax.LE, syntax.GT, syntax.GE} {
-		forms[op.String()] = Form{call: func(c *calling) (starlark.Value, error) {
-			return compare(op, c.args[0], c.args[1], starlark.CompareLimit)
+		forms[op.String()] = Form{operate: func(x, y starlark.Value) (starlark.Value, error) {
+			return compare(op, x, y, starlark.CompareLimit)
 		}}
 	}
-	for _, op := range []syntax.Token{syntax.PLUS, syntax.PIPE, syntax.LTLT, syntax.GTGT} {
-		forms[op.String()] = Form{call: func(c *calling) (starlark.Value, error) { return operate(op, c.args[0], c.args[1]) }}
+	for _, op := range []syntax.Token{syntax.PLUS, syntax.MINUS, syntax.STAR, syntax.SLASH, syntax.SLASHSLASH,
+		syntax.AMP, syntax.PIPE, syntax.CIRCUMFLEX, syntax.LTLT, syntax.GTGT} {
+		forms[op.String()] = Form{operate: func(x, y starlark.Value) (starlark.Value, error) { return operate(op, x, y) }}
 	}
 	return forms
 }
@@ -296,14 +204,6 @@ func operate(op syntax.Token, x, y starlark.Value) (starlark.Value, error) {
 }
 
 func isUnknown(v starlark.Value) bool { _, ok := v.(runtime.Unknown); return ok }
-
-func notWithin(c *calling) (starlark.Value, error) {
-	v, err := within(c.args[0], c.args[1])
-	if b, ok := v.(starlark.Bool); ok {
-		return !b, err
-	}
-	return v, err
-}
 
 // Names lists the forms, sorted.
 func (f Forms) Names() []string { return slices.Sorted(maps.Keys(f)) }

@@ -3,7 +3,6 @@ package interp
 import (
 	starlarkmath "go.starlark.net/lib/math"
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"infra/runtime"
 )
@@ -187,15 +186,4 @@ func methodForms() Forms {
 	methods("set", gives(runtime.BoolShape), "issubset", "issuperset")
 	methods("set", ends(), "add", "discard", "remove", "update")
 	return forms
-}
-
-func moduleMembers(v starlark.Value) starlark.StringDict {
-	if m, ok := v.(*starlarkstruct.Module); ok {
-		return m.Members
-	}
-	return nil
-}
-
-func newModule(name string, members starlark.StringDict) starlark.Value {
-	return &starlarkstruct.Module{Name: name, Members: members}
 }

@@ -31,10 +31,12 @@ func instrument(file *syntax.File, forms Forms) (changed bool) {
 
 func (in *instrumenter) has(form string) bool { _, ok := in.forms[form]; return ok }
 
-// hidden is a call of a form's builtin that stands at pos.
+// hidden is a call of a form's builtin that stands at pos. The builtin's name
+// stands where the first operand does: there the interpreter finds a mistake in
+// the arguments of a function that begins with it.
 func (in *instrumenter) hidden(form string, pos syntax.Position, args ...syntax.Expr) syntax.Expr {
 	in.changed = true
-	return &syntax.CallExpr{Fn: &syntax.Ident{NamePos: pos, Name: form}, Lparen: pos, Args: args, Rparen: pos}
+	return &syntax.CallExpr{Fn: &syntax.Ident{NamePos: firstPos(args[0]), Name: form}, Lparen: pos, Args: args, Rparen: pos}
 }
 
 // pass passes e, once it is rewritten, through a form's builtin.
@@ -112,24 +114,56 @@ func unpacks(e syntax.Expr) bool {
 }
 
 // assign rewrites an assignment. One that takes a sequence apart looks at what
-// it takes apart; "x[i] %= y" names x and i first, since they are needed twice
-// and evaluated once.
+// it takes apart.
 func (in *instrumenter) assign(s *syntax.AssignStmt) []syntax.Stmt {
+	s.RHS = in.expr(s.RHS)
 	if s.Op == syntax.EQ {
-		s.RHS = in.expr(s.RHS)
 		return in.unpack(s)
 	}
-	form := s.Op.String()
-	switch {
-	case s.Op == syntax.PERCENT_EQ && in.has("%"):
-		return in.assignFormatted(s)
-	case in.has(form):
-		s.RHS = in.pass(form, s.RHS)
-	default:
-		s.RHS = in.expr(s.RHS)
-	}
 	in.target(s.LHS)
-	return []syntax.Stmt{s}
+	op := s.Op - syntax.PLUS_EQ + syntax.PLUS
+	if !in.has(s.Op.String()) && !in.has(op.String()) {
+		return []syntax.Stmt{s}
+	}
+	return in.augmented(s, op)
+}
+
+// augmented makes "x -= y" an assignment of a hidden call, and leaves "x += y",
+// which may alter x in place, but for a look at x and y. In "x[i] += y" it names
+// x and i first, since they are needed twice and evaluated once.
+func (in *instrumenter) augmented(s *syntax.AssignStmt, op syntax.Token) []syntax.Stmt {
+	at, before := in.place(s.LHS)
+	form := s.Op.String()
+	if !in.has(form) {
+		form, s.Op = op.String(), syntax.EQ
+	}
+	s.LHS, s.RHS = at(), in.hidden(form, s.OpPos, at(), s.RHS)
+	return append(before, s)
+}
+
+// place returns what makes the target of an augmented assignment, and the
+// statements that go before it.
+func (in *instrumenter) place(lhs syntax.Expr) (at func() syntax.Expr, before []syntax.Stmt) {
+	set := func(to *syntax.Ident, value syntax.Expr) syntax.Stmt {
+		return &syntax.AssignStmt{OpPos: syntax.Start(lhs), Op: syntax.EQ, LHS: to, RHS: value}
+	}
+	switch lhs := lhs.(type) {
+	case *syntax.ParenExpr:
+		return in.place(lhs.X)
+	case *syntax.IndexExpr:
+		x, i := in.temp(lhs.Lbrack), in.temp(lhs.Lbrack)
+		at := func() syntax.Expr { return &syntax.IndexExpr{X: x(), Lbrack: lhs.Lbrack, Y: i(), Rbrack: lhs.Rbrack} }
+		return at, []syntax.Stmt{set(x(), lhs.X), set(i(), lhs.Y)}
+	case *syntax.DotExpr:
+		x := in.temp(lhs.Dot)
+		at := func() syntax.Expr {
+			name := *lhs.Name
+			return &syntax.DotExpr{X: x(), Dot: lhs.Dot, NamePos: lhs.NamePos, Name: &name}
+		}
+		return at, []syntax.Stmt{set(x(), lhs.X)}
+	}
+	ident := *lhs.(*syntax.Ident) // the parser takes nothing else
+	return func() syntax.Expr { again := ident; return &again }, nil
 }
 
 // unpack looks at the right side of an assignment that takes it apart. Where
@@ -168,39 +202,6 @@ func pattern(e syntax.Expr) string {
 	return out + ")"
 }
 
-func (in *instrumenter) assignFormatted(s *syntax.AssignStmt) []syntax.Stmt {
-	rhs := in.expr(s.RHS)
-	to := func(lhs, value syntax.Expr) *syntax.AssignStmt {
-		return &syntax.AssignStmt{OpPos: s.OpPos, Op: syntax.EQ, LHS: lhs, RHS: value}
-	}
-	formatted := func(x syntax.Expr) syntax.Expr { return in.hidden("%", s.OpPos, x, rhs) }
-	lhs := s.LHS
-	for p, ok := lhs.(*syntax.ParenExpr); ok; p, ok = lhs.(*syntax.ParenExpr) {
-		lhs = p.X
-	}
-	switch lhs := lhs.(type) {
-	case *syntax.Ident:
-		again := *lhs
-		return []syntax.Stmt{to(lhs, formatted(&again))}
-	case *syntax.IndexExpr:
-		x, i := in.temp(lhs.Lbrack), in.temp(lhs.Lbrack)
-		at := func() syntax.Expr {
-			return &syntax.IndexExpr{X: x(), Lbrack: lhs.Lbrack, Y: i(), Rbrack: lhs.Rbrack}
-		}
-		in.target(lhs)
-		return []syntax.Stmt{to(x(), lhs.X), to(i(), lhs.Y), to(at(), formatted(at()))}
-	case *syntax.DotExpr:
-		x := in.temp(lhs.Dot)
-		at := func() syntax.Expr {
-			name := *lhs.Name
-			return &syntax.DotExpr{X: x(), Dot: lhs.Dot, NamePos: lhs.NamePos, Name: &name}
-		}
-		in.target(lhs)
-		return []syntax.Stmt{to(x(), lhs.X), to(at(), formatted(at()))}
-	}
-	return []syntax.Stmt{s}
-}
-
 // target rewrites what is evaluated on the left side of an assignment.
 func (in *instrumenter) target(e syntax.Expr) {
 	switch e := e.(type) {
@@ -227,6 +228,14 @@ func (in *instrumenter) index(e *syntax.IndexExpr) {
 		return
 	}
 	e.Y = in.pass("x[i]", e.Y)
+}
+
+// result passes what e gives through a form's builtin.
+func (in *instrumenter) result(form string, pos syntax.Position, e syntax.Expr) syntax.Expr {
+	if !in.has(form) {
+		return e
+	}
+	return in.hidden(form, pos, e)
 }
 
 // params rewrites defaults.

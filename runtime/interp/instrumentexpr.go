@@ -23,8 +23,6 @@ func (in *instrumenter) expr(e syntax.Expr) syntax.Expr {
 	case *syntax.LambdaExpr:
 		in.params(e.Params)
 		e.Body = in.expr(e.Body)
-	case *syntax.IndexExpr:
-		in.index(e)
 	case *syntax.Comprehension:
 		in.comprehension(e)
 	default:
@@ -50,11 +48,15 @@ func (in *instrumenter) operation(e syntax.Expr) syntax.Expr {
 		return in.binary(e)
 	case *syntax.SliceExpr:
 		return in.slice(e)
+	case *syntax.IndexExpr:
+		in.index(e)
+		return in.result("[i]", e.Lbrack, e)
 	case *syntax.DotExpr:
 		e.X = in.expr(e.X)
 		if in.has("x.f") && in.methods[e.Name.Name] {
 			return in.hidden("x.f", e.Dot, e)
 		}
+		return in.result(".f", e.Dot, e)
 	case *syntax.CallExpr:
 		e.Fn = in.expr(e.Fn)
 		for i, arg := range e.Args {
@@ -86,7 +88,10 @@ func (in *instrumenter) unary(e *syntax.UnaryExpr) syntax.Expr {
 		return in.hidden("not", e.OpPos, in.expr(e.X))
 	}
 	e.X = in.expr(e.X)
-	return e
+	if e.Op == syntax.NOT {
+		return e
+	}
+	return in.result("-x", e.OpPos, e)
 }
 
 func (in *instrumenter) binary(e *syntax.BinaryExpr) syntax.Expr {
@@ -119,6 +124,29 @@ func (in *instrumenter) slice(e *syntax.SliceExpr) syntax.Expr {
 	e.X = part("x[:]", e.X)
 	e.Lo, e.Hi, e.Step = part("[i:j]", e.Lo), part("[i:j]", e.Hi), part("[i:j]", e.Step)
 	return e
+}
+
+// firstPos is the position of what is evaluated first in e.
+func firstPos(e syntax.Expr) syntax.Position {
+	switch e := e.(type) {
+	case *syntax.ParenExpr:
+		return firstPos(e.X)
+	case *syntax.UnaryExpr:
+		return firstPos(e.X)
+	case *syntax.BinaryExpr:
+		return firstPos(e.X)
+	case *syntax.CondExpr:
+		return firstPos(e.Cond)
+	case *syntax.DotExpr:
+		return firstPos(e.X)
+	case *syntax.CallExpr:
+		return firstPos(e.Fn)
+	case *syntax.IndexExpr:
+		return firstPos(e.X)
+	case *syntax.SliceExpr:
+		return firstPos(e.X)
+	}
+	return syntax.Start(e)
 }
 
 // lastPos is the position that the compiler has come to after e, which is not

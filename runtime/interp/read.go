@@ -47,26 +47,27 @@ type File struct {
 	Preview bool // it was read to be previewed, and cannot be run
 
 	sources map[string]*source
+	steps   uint64 // that one call of its functions may take
 }
 
 // Read reads the plan file at path and finds everything that can be wrong with
 // it before anything is run. The error is [runtime.Problems] where the files
 // are at fault. Reading has no effect on the world.
 func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
-	return in.readWith(ctx, path, in.Forms.inRun())
+	return in.readWith(ctx, path, in.Forms.inRun(), maxSteps)
 }
 
 // Preview is Read for a dry run: the files are compiled so that their code
 // cannot decide on an [runtime.Unknown].
 func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
-	f, err := in.readWith(ctx, path, in.Forms)
+	f, err := in.readWith(ctx, path, in.Forms, previewSteps)
 	if f != nil {
 		f.Preview = true
 	}
 	return f, err
 }
 
-func (in *Interp) readWith(ctx context.Context, path string, forms Forms) (*File, error) {
+func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps uint64) (*File, error) {
 	rel, err := in.fromRoot(path)
 	if err != nil {
 		return nil, err
@@ -74,11 +75,11 @@ func (in *Interp) readWith(ctx context.Context, path string, forms Forms) (*File
 	reading := new(runtime.Reading)
 	src := &sources{root: in.root, byPath: map[string]*source{}, undefined: starlark.StringDict{}, reading: reading}
 	main := src.add(rel, nil, syntax.MakePosition(&rel, 0, 0))
-	file := &File{Path: rel, sources: src.byPath}
+	file := &File{Path: rel, sources: src.byPath, steps: steps}
 	bound := forms.bind(in.predeclared)
 	programs, runnable := in.compile(src, forms, bound)
 	if runnable {
-		if globals := in.execute(ctx, src, programs, bound.predeclared); globals != nil {
+		if globals := in.execute(ctx, src, programs, bound.predeclared, steps); globals != nil {
 			file.Plan = thePlan(main, globals, reading)
 		}
 	}
@@ -205,7 +206,7 @@ var resolveHints = map[string]string{
 
 // execute runs the files, each after what it loads, and returns the globals of
 // the last one, or nil after an error.
-func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program, bound starlark.StringDict) starlark.StringDict {
+func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program, bound starlark.StringDict, steps uint64) starlark.StringDict {
 	predeclared := maps.Clone(bound)
 	maps.Copy(predeclared, src.undefined)
 	modules := map[string]starlark.StringDict{}
@@ -214,7 +215,7 @@ func (in *Interp) execute(ctx context.Context, src *sources, programs map[string
 		for _, l := range s.loads {
 			targets[l.stmt.ModuleName()] = l.path
 		}
-		thread, release := newThread(runtime.WithReading(ctx, src.reading), nil, s.path)
+		thread, release := newThread(runtime.WithReading(ctx, src.reading), nil, s.path, steps)
 		thread.Load = func(_ *starlark.Thread, module string) (starlark.StringDict, error) {
 			return modules[targets[module]], nil
 		}
@@ -272,41 +273,4 @@ func docstring(f *syntax.File) string {
 		}
 	}
 	return ""
-}
-
-// complete gives each problem its line of source, and puts the caret of a call
-// at its start rather than at its parenthesis.
-func (f *File) complete(problems runtime.Problems) runtime.Problems {
-	for i := range problems {
-		p := &problems[i]
-		p.Pos = f.start(p.Pos)
-		if src := f.sources[p.Pos.Filename()]; src != nil {
-			p.Source = src.line(p.Pos.Line)
-		}
-	}
-	return problems
-}
-
-// start returns where the call begins whose parenthesis is at pos, else pos.
-func (f *File) start(pos syntax.Position) syntax.Position {
-	src := f.sources[pos.Filename()]
-	if src == nil || src.file == nil {
-		return pos
-	}
-	if start, ok := src.callStarts()[place{pos.Line, pos.Col}]; ok {
-		return start
-	}
-	return pos
-}
-
-// callStarts returns where each call of a file begins, by its parenthesis.
-func callStarts(file *syntax.File) map[place]syntax.Position {
-	starts := map[place]syntax.Position{}
-	syntax.Walk(file, func(n syntax.Node) bool {
-		if c, ok := n.(*syntax.CallExpr); ok {
-			starts[place{c.Lparen.Line, c.Lparen.Col}], _ = c.Span()
-		}
-		return n != nil
-	})
-	return starts
 }

@@ -259,10 +259,14 @@ def make(h, i):
     return step(act, name = "%s-%d" % (h.name, i))
 big = plan(hosts = hosts, steps = [make(h, i) for h in hosts for i in range(10)])
 `})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := in.read(b, "big.star"); err != nil {
-			b.Fatal(err)
-		}
+	for name, read := range map[string]func(context.Context, string) (*File, error){"run": in.Read, "preview": in.Preview} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := read(b.Context(), filepath.Join(in.root, "big.star")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -11,12 +11,11 @@ import (
 )
 
 // percent is x % y: text, or a number.
-func percent(c *calling) (starlark.Value, error) {
-	x, y := c.args[0], c.args[1]
+func percent(x, y starlark.Value) (starlark.Value, error) {
 	if isUnknown(x) || isUnknown(y) {
 		return runtime.Operate(syntax.PERCENT, x, y)
 	}
-	if _, ok := x.(starlark.String); !ok {
+	if _, ok := x.(starlark.String); !ok || !runtime.AnyWithin(y, hidden) {
 		return starlark.Binary(syntax.PERCENT, x, y)
 	}
 	return made([]starlark.Value{y}, func(v []starlark.Value) (starlark.Value, error) {
@@ -26,6 +25,9 @@ func percent(c *calling) (starlark.Value, error) {
 
 // text is a builtin that makes text of its arguments.
 func text(c *calling) (starlark.Value, error) {
+	if !c.holdsHidden() {
+		return c.plainly()
+	}
 	return made(c.values(), func(v []starlark.Value) (starlark.Value, error) {
 		call := *c
 		call.args = v[:len(c.args):len(c.args)]
@@ -35,6 +37,30 @@ func text(c *calling) (starlark.Value, error) {
 		}
 		return call.plainly()
 	})
+}
+
+// holdsHidden says whether an argument holds what must not become text.
+func (c *calling) holdsHidden() bool {
+	for _, v := range c.args {
+		if runtime.AnyWithin(v, hidden) {
+			return true
+		}
+	}
+	for _, kv := range c.kwargs {
+		if runtime.AnyWithin(kv[1], hidden) {
+			return true
+		}
+	}
+	return false
+}
+
+// hidden is what prints as something else than its text.
+func hidden(v starlark.Value) bool {
+	switch v.(type) {
+	case runtime.Unknown, *runtime.Secret:
+		return true
+	}
+	return false
 }
 
 // made is text that is made of values. Where one of them holds what is not
@@ -59,9 +85,6 @@ func made(values []starlark.Value, write func([]starlark.Value) (starlark.Value,
 	}
 	if unknown != nil {
 		return unknown.As(runtime.TextShape(values...)), nil
-	}
-	if len(names) == 0 {
-		return write(values)
 	}
 	v, err := write(runtime.Revealed(values))
 	if s, ok := v.(starlark.String); ok && err == nil {

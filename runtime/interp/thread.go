@@ -16,13 +16,17 @@ import (
 // of pure Starlark. It ends runaway loops, which nothing else would notice.
 const maxSteps = 100_000_000
 
+// previewSteps bounds the same for a preview, whose files take up to four steps
+// where they take one in a run: what a run would reach, its preview does too.
+const previewSteps = 4 * maxSteps
+
 // newThread is the only place that makes a thread, because a Starlark thread
 // inherits nothing: context, limits, printing and cancellation are set here.
 // The thread ends when ctx ends, or stop where it is not nil.
-func newThread(ctx, stop context.Context, name string) (*starlark.Thread, func()) {
+func newThread(ctx, stop context.Context, name string, steps uint64) (*starlark.Thread, func()) {
 	t := &starlark.Thread{Name: name}
 	runtime.SetContext(t, ctx)
-	t.SetMaxExecutionSteps(maxSteps)
+	t.SetMaxExecutionSteps(steps)
 	t.OnMaxSteps = func(t *starlark.Thread) {
 		t.Cancel(fmt.Sprintf("more than %d steps of computation: is there a loop without end?", maxSteps))
 	}
@@ -46,7 +50,7 @@ func newThread(ctx, stop context.Context, name string) (*starlark.Thread, func()
 // Call runs a function of a plan. Builtins see ctx; the code between them ends
 // when ctx ends or, sooner, when stop does. The error is a *[Failure].
 func (f *File) Call(ctx, stop context.Context, name string, fn starlark.Callable, args starlark.Tuple) (starlark.Value, error) {
-	thread, release := newThread(ctx, stop, name)
+	thread, release := newThread(ctx, stop, name, f.steps)
 	defer release()
 	v, err := starlark.Call(thread, fn, args, nil)
 	if err == nil {
