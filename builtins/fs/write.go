@@ -89,7 +89,7 @@ func (w writing) replace(context.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".infra-*")
+	tmp, err := beside(target)
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,16 @@ func (w writing) target() string {
 		return resolved
 	}
 	return w.at
+}
+
+// beside makes the file that will replace target. Its name is always the same,
+// so that what a killed process left is not left for ever.
+func beside(target string) (*os.File, error) {
+	path := filepath.Join(filepath.Dir(target), ".infra-"+filepath.Base(target))
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 func fill(f *os.File, content string, mode fs.FileMode) error {

@@ -13,6 +13,15 @@ import (
 	"infra/runtime"
 )
 
+// decider puts a question to the person at the terminal that --yes does not
+// answer; nil where nobody is there.
+func (a *app) decider(show reader) func(context.Context, string) (bool, error) {
+	if in, ok := a.stdin.(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
+		return nil
+	}
+	return a.asker(false, show)
+}
+
 // asker puts a step's question to the person at the terminal, one question at
 // a time. Where nobody can answer, the step is held.
 func (a *app) asker(yes bool, show reader) func(context.Context, string) (bool, error) {

@@ -185,7 +185,7 @@ func jsonOf(e runtime.Event) jsonEvent {
 		j.Text = "" // it is the operation's note
 	}
 	switch e.Kind {
-	case runtime.OpEnded, runtime.StepEnded, runtime.StepRetried, runtime.RunEnded:
+	case runtime.OpEnded, runtime.StepEnded, runtime.StepRestored, runtime.StepRetried, runtime.RunEnded:
 		took := e.Took.Milliseconds()
 		j.TookMS = &took
 	}

@@ -74,7 +74,7 @@ func newWords(p palette, brief bool) words {
 func (w *words) tell(e runtime.Event) string {
 	w.listen(e)
 	switch {
-	case e.Kind == runtime.RunStarted:
+	case e.Kind == runtime.RunStarted, e.Kind == runtime.RunResumed:
 		w.begin(e)
 		return w.header(e)
 	case e.Kind == runtime.RunEnded:
@@ -125,8 +125,11 @@ func (w *words) header(e runtime.Event) string {
 		return ""
 	}
 	what := "run " + e.Run + " of "
-	if e.Start.DryRun {
+	switch {
+	case e.Start.DryRun:
 		what = "dry run of "
+	case e.Kind == runtime.RunResumed:
+		what = "resuming run " + e.Run + " of "
 	}
 	line := w.bold(what + e.Start.File)
 	if e.Start.Plan != nil && e.Start.Plan.Title != "" {
@@ -155,6 +158,8 @@ func (w *words) line(e runtime.Event) string {
 			who.host = e.Op.Op.Host
 		}
 		return w.under(who, w.op(e))
+	case runtime.StepRestored:
+		return w.under(who, w.status(e.Status, string(e.Status))+" before")
 	case runtime.StepEnded:
 		return w.ended(who, e)
 	}

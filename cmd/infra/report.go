@@ -49,7 +49,7 @@ func newReport(file string, strict bool) *report {
 func (r *report) Read(e runtime.Event) {
 	r.run = e.Run
 	switch e.Kind {
-	case runtime.RunStarted:
+	case runtime.RunStarted, runtime.RunResumed:
 		r.begin(e)
 		return
 	case runtime.RunEnded:
@@ -70,7 +70,7 @@ func (r *report) Read(e runtime.Event) {
 		}
 	case runtime.Doubted:
 		c.doubts++
-	case runtime.StepEnded:
+	case runtime.StepEnded, runtime.StepRestored:
 		c.end = &e
 	}
 	if f, found := findingOf(e, r.dryRun()); found {

@@ -32,6 +32,7 @@ type runFlags struct {
 	out, plan               string
 	jobs                    int
 	grace                   time.Duration
+	undoes                  string // the run that is taken back; not a flag
 }
 
 func newRun(a *app) *cobra.Command {
@@ -149,7 +150,7 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 	defer release()
 	opts := engine.Options{
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
-		Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
+		Options: f.call(), Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
 	}
 	p.in(e, root, f.flake, pool)
 	if err := p.verify(hard, path, file, opts); err != nil {

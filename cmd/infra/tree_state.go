@@ -58,7 +58,7 @@ func newTreeState() *treeState { return &treeState{byName: map[instance]*treeRow
 func (s *treeState) apply(e runtime.Event) {
 	s.now = e.Time
 	switch e.Kind {
-	case runtime.RunStarted:
+	case runtime.RunStarted, runtime.RunResumed:
 		s.begin(e)
 		return
 	case runtime.RunEnded:
@@ -81,7 +81,7 @@ func (s *treeState) apply(e runtime.Event) {
 		}
 	case runtime.OpEnded:
 		s.opEnded(row, e)
-	case runtime.StepEnded:
+	case runtime.StepEnded, runtime.StepRestored:
 		row.end(e)
 	}
 }

@@ -136,5 +136,9 @@ func located(_ *run, next runtime.Do) runtime.Do {
 
 // carryOut is what the door leads to in a run.
 func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	if op.Needs != nil {
+		return runtime.Result{}, runtime.WithHint(fmt.Errorf("%w: it needs what was answered before the run was resumed, %s, and that is lost", runtime.ErrHeld, op.Needs),
+			"a run from the start asks for it again: infra run")
+	}
 	return op.Run(ctx, outputOf(ctx))
 }

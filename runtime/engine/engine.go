@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,6 +49,11 @@ func (e *Engine) Read(ctx context.Context, path string) (*interp.File, error) {
 // Preview reads a plan file for a dry run: that is what Run makes of it.
 func (e *Engine) Preview(ctx context.Context, path string) (*interp.File, error) {
 	return e.in.Preview(ctx, path)
+}
+
+// Resume reads a plan file, to go on with a run of it.
+func (e *Engine) Resume(ctx context.Context, path string) (*interp.File, error) {
+	return e.in.Resume(ctx, path)
 }
 
 // door leads an operation to the run that its step belongs to.
@@ -168,7 +175,7 @@ func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
 		return func() {}, nil
 	}
 	r.do = r.chain(carryOut)
-	r.start.Checks = tasks.checks
+	r.start.Checks, r.start.Options, r.start.Sources = tasks.checks, r.opts.Options, sourcesOf(r.file)
 	unlock, err := lockHosts(e.root, r.id, r.touched())
 	if err != nil {
 		return nil, err
@@ -178,6 +185,15 @@ func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
 		return nil, err
 	}
 	return func() { unlock(); r.journal.Close() }, nil
+}
+
+func sourcesOf(file *interp.File) []runtime.Source {
+	digests := file.Sources()
+	var sources []runtime.Source
+	for _, path := range slices.Sorted(maps.Keys(digests)) {
+		sources = append(sources, runtime.Source{Path: path, SHA256: digests[path]})
+	}
+	return sources
 }
 
 // touched names the hosts that the run may change.
@@ -210,7 +226,7 @@ func (r *run) contexts(ctx context.Context) (context.Context, context.CancelFunc
 func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
 	begin := runtime.Event{Kind: runtime.RunStarted, Start: r.start, Text: r.opts.Version}
 	if r.opts.Past != nil {
-		begin.Kind = runtime.RunResumed
+		begin.Kind = runtime.RunResumed // readers learn of the steps as they do at a start
 	}
 	if err := r.emit(begin); err != nil {
 		return Outcome{}, err

@@ -26,9 +26,13 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 		done, err = r.attempts(ctx, t)
 	}
 	end.Status = verdict(err)
-	if end.Status == runtime.Stopped {
+	switch {
+	case end.Status != runtime.Stopped:
+	case r.file.Preview:
 		t.history.broken = true
 		done.value = runtime.Unknown{Op: t.name(), Pos: t.group.step.Pos}
+	default: // a resumed run, which lost an answer that the plan decides on
+		end.Status = runtime.Held
 	}
 	switch {
 	case t.check != nil && err == nil:

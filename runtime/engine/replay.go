@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
+	"time"
 
 	"go.starlark.net/starlark"
 
@@ -18,51 +20,88 @@ import (
 // them out, until the first that had not ended well.
 type replay struct {
 	reads, acts []journal.Op // that ended, in order
+	feats       []journal.Op // acts of attempts before the last, for what must not be repeated
 	cut         *journal.Op  // what was in flight; nil where nothing was
 	lenient     bool         // what differs from them is carried out, and all that follows
 	live        bool         // past the last of them: from here on everything is carried out
 }
 
 // replayOf is the replay of a step in the journal. What acts counts over all
-// its attempts, since none of it is ever repeated; what was observed, over the
-// last.
+// its attempts, since none of it is ever repeated; what was observed, since the
+// last time that it was tried again.
 func replayOf(past journal.Step, lenient bool) *replay {
 	rp := &replay{lenient: lenient}
+	retried := lastRetry(past)
 	for _, op := range past.Ops {
-		read := op.Effect == runtime.Read.String()
+		cut := op.Status == journal.InFlight || op.Status == runtime.Interrupted
+		if op.Effect == runtime.Read.String() {
+			if !cut && op.Started.After(retried) {
+				rp.reads = append(rp.reads, op)
+			}
+			continue
+		}
+		rp.cut = nil // what comes after settled it
 		switch {
-		case op.Status == journal.InFlight && !read:
+		case cut:
 			rp.cut = &op
-		case op.Status == journal.InFlight:
-		case !read:
-			rp.acts = append(rp.acts, op)
-		case op.Attempt == past.Attempts:
-			rp.reads = append(rp.reads, op)
+		case op.Started.After(retried):
+			rp.acts = append(rp.superseded(op), op)
+		case op.Status == runtime.OK:
+			rp.feats = append(rp.feats, op)
 		}
 	}
-	if n := len(rp.acts); n > 0 && rp.cut == nil && rp.acts[n-1].Status != runtime.OK {
-		rp.acts = rp.acts[:n-1] // why the step failed, or nearly: it is carried out again
+	if n := len(rp.acts); n > 0 && rp.cut == nil && past.Status != journal.Unfinished && rp.acts[n-1].Status != runtime.OK {
+		rp.acts = rp.acts[:n-1] // why the step failed: it is carried out again
 	}
 	return rp
+}
+
+// superseded are the acts without one that failed and was then carried out
+// again by a process that resumed the step: as op.
+func (rp *replay) superseded(op journal.Op) []journal.Op {
+	n := len(rp.acts)
+	if n == 0 {
+		return rp.acts
+	}
+	last := rp.acts[n-1]
+	if last.Status != runtime.OK && last.Attempt < op.Attempt && last.Name == op.Name && last.Host == op.Host && bytes.Equal(last.Args, op.Args) {
+		return rp.acts[:n-1]
+	}
+	return rp.acts
+}
+
+func lastRetry(past journal.Step) (at time.Time) {
+	for _, l := range past.Logs {
+		if l.Kind == runtime.StepRetried {
+			at = l.Time
+		}
+	}
+	return at
 }
 
 // replayed answers from what was done before.
 func replayed(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		t := taskOf(ctx)
-		if t.replay == nil || t.replay.live {
+		switch {
+		case t.replay == nil || t.replay.live:
 			return t.once(ctx, op, next)
+		case op.Effect == runtime.Read:
+			if past := t.replay.read(op); past != nil {
+				return past.answer(ctx, op, next)
+			}
+			return next(ctx, op)
 		}
-		past, err := t.replay.next(op)
-		if err != nil && !t.replay.lenient {
+		past, err := t.replay.act(op)
+		switch {
+		case err != nil && !t.replay.lenient:
 			return runtime.Result{}, err
-		}
-		if past != nil {
+		case past != nil:
 			return past.answer(ctx, op, next)
 		}
 		t.replay.live = true
-		if cut := t.replay.cut; cut != nil && err == nil && op.Effect != runtime.Read {
-			return r.settle(ctx, op, *cut, next)
+		if t.replay.cut != nil && err == nil {
+			return r.settle(ctx, op, *t.replay.cut, next)
 		}
 		return t.once(ctx, op, next)
 	}
@@ -105,25 +144,38 @@ type unrepeatable struct{ error }
 
 func (u unrepeatable) Unwrap() error { return u.error }
 
-// next returns what the journal has for op, or nil where it has nothing more.
+// read returns the next observation that is the same as op, or nil: what was
+// not observed before is observed now.
+func (rp *replay) read(op runtime.Op) *past {
+	for i, was := range rp.reads {
+		if same(was, op) == nil {
+			rp.reads = rp.reads[i+1:]
+			return &past{was}
+		}
+	}
+	return nil
+}
+
+// act returns what the journal has for op, or nil where it has nothing more.
 // Something else than op stops the resume: the plan's code, or what it looks
 // at, is not what it was.
-func (rp *replay) next(op runtime.Op) (*past, error) {
-	queue := &rp.acts
-	if op.Effect == runtime.Read {
-		queue = &rp.reads
+func (rp *replay) act(op runtime.Op) (*past, error) {
+	if i := slices.IndexFunc(rp.feats, func(was journal.Op) bool { return same(was, op) == nil }); i >= 0 && !op.Repeatable {
+		was := rp.feats[i]
+		rp.feats = rp.feats[i+1:]
+		return &past{was}, nil
 	}
-	if len(*queue) == 0 {
-		if rp.cut != nil && op.Effect != runtime.Read {
+	if len(rp.acts) == 0 {
+		if rp.cut != nil {
 			return nil, same(*rp.cut, op)
 		}
 		return nil, nil
 	}
-	was := (*queue)[0]
+	was := rp.acts[0]
 	if err := same(was, op); err != nil {
 		return nil, err
 	}
-	*queue = (*queue)[1:]
+	rp.acts = rp.acts[1:]
 	return &past{was}, nil
 }
 

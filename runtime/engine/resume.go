@@ -100,6 +100,9 @@ func (r *run) askInFlight(ctx context.Context, op runtime.Op) (InFlight, error) 
 
 // close records how an operation of the earlier process is taken to have ended.
 func (r *run) close(ctx context.Context, cut journal.Op, op runtime.Op, status runtime.Status, text string) {
+	if cut.Status != journal.InFlight {
+		return // it has an end
+	}
 	t := taskOf(ctx)
 	e := t.event(runtime.OpEnded)
 	e.Op = &runtime.OpEvent{ID: cut.ID, Op: op, Changed: status == runtime.OK}

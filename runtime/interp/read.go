@@ -67,6 +67,14 @@ func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
 	return f, err
 }
 
+// Resume is Read for going on with a run: of what an earlier process did, some
+// answers may be lost, and its code cannot decide on these.
+func (in *Interp) Resume(ctx context.Context, path string) (*File, error) {
+	forms := maps.Clone(in.Forms)
+	delete(forms, "time.now()")
+	return in.readWith(ctx, path, forms, previewSteps)
+}
+
 func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps uint64) (*File, error) {
 	rel, err := in.fromRoot(path)
 	if err != nil {

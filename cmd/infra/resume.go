@@ -1,0 +1,184 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"infra/builtins"
+	"infra/runtime"
+	"infra/runtime/engine"
+	"infra/runtime/interp"
+	"infra/runtime/journal"
+	"infra/runtime/remote"
+)
+
+// A call is how a run was called, as far as going on with it needs that.
+type call struct {
+	Steps     []string `json:"steps,omitempty"`
+	Hosts     []string `json:"hosts,omitempty"`
+	SSHConfig string   `json:"ssh_config,omitempty"` // absolute
+	Flake     string   `json:"flake,omitempty"`      // absolute, or a URL
+	Jobs      int      `json:"jobs,omitempty"`
+	Undoes    string   `json:"undoes,omitempty"` // the run that it takes back
+}
+
+func (f runFlags) call() json.RawMessage {
+	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes}) // strings and a number
+	return data
+}
+
+// resumeFlags are the flags of infra resume.
+type resumeFlags struct {
+	runFlags
+	accept   bool
+	inFlight string
+}
+
+func newResume(a *app) *cobra.Command {
+	var f resumeFlags
+	c := &cobra.Command{
+		Use:   "resume [RUN]",
+		Short: "Go on with a run that failed, was stopped or was killed",
+		Long: `resume goes on with a run where it was. Steps that ended well hand their results
+on and are not run again. A step that was begun is entered again, and its
+operations are answered from the journal up to the first that had not ended.
+
+An operation that was in flight may or may not have happened. What may be
+repeated is; about anything else a person is asked, or says it with --in-flight.
+An operation that differs from the one in the journal stops the step and shows
+both. Plans that changed since are refused, unless --accept-changes carries out
+what differs. RUN is a run's id, a part of it that no other id has, or last.
+
+` + exitCodes,
+		Example: `  infra resume
+  infra resume k3f9 --in-flight=done
+  infra resume last --accept-changes`,
+		Args: func(c *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return usage(c, fmt.Errorf("%s wants at most one run, got %d arguments", c.CommandPath(), len(args)))
+			case f.inFlight != "" && f.inFlight != string(engine.InFlightDone) && f.inFlight != string(engine.InFlightAgain):
+				return usage(c, fmt.Errorf("--in-flight is done or again, not %q", f.inFlight))
+			}
+			return nil
+		},
+		ValidArgsFunction: a.runIDs,
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.resume(c.Context(), cmp.Or(strings.Join(args, ""), "last"), f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.accept, "accept-changes", false, "go on although the plan's files changed, and carry out what differs")
+	fl.StringVar(&f.inFlight, "in-flight", "", "what to make of operations that were in flight: done or again")
+	fl.BoolVar(&f.yes, "yes", false, "answer the steps' questions with yes")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
+	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")
+	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
+	_ = c.MarkFlagFilename("junit", "xml") // fails only for a flag that is not there
+	_ = c.RegisterFlagCompletionFunc("in-flight", cobra.FixedCompletions([]string{"done", "again"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+// resume runs infra resume.
+func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
+	root, err := a.root()
+	if err != nil {
+		return exit{exitUsage, err}
+	}
+	past, err := pastRun(root, id)
+	if err != nil {
+		return err
+	}
+	if past.Status == runtime.OK {
+		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s ended well: there is nothing to go on with", past.ID), "infra run %s runs it again", past.File)}
+	}
+	if err := f.as(past); err != nil {
+		return err
+	}
+	out, err := a.newOutputs(past.File, f.runFlags)
+	if err != nil {
+		return err
+	}
+	out.in(root)
+	return out.finish(a.resumePlan(ctx, root, past, f, out))
+}
+
+// pastRun returns a run of the project, with its steps and operations.
+func pastRun(root, id string) (*journal.Run, error) {
+	ledger, err := journal.Read(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, exit{exitUsage, fmt.Errorf("there is no run %q: nothing has been run here yet", id)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ledger.Close() }() // nothing was written
+	past, err := ledger.Run(id)
+	return &past, err
+}
+
+// as takes over how the run was called.
+func (f *runFlags) as(past *journal.Run) error {
+	var c call
+	if err := json.Unmarshal(past.Options, &c); err != nil {
+		return exit{exitUsage, runtime.WithHint(fmt.Errorf("the journal does not say how run %s was called", past.ID), "an older infra recorded it: run the plan again")}
+	}
+	f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes = c.Steps, c.Hosts, c.SSHConfig, c.Flake, c.Jobs, c.Undoes
+	return nil
+}
+
+func (a *app) resumePlan(ctx context.Context, root string, past *journal.Run, f resumeFlags, to *outputs) error {
+	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	defer pool.Close()
+	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
+	file, err := e.Resume(a.withPrint(ctx), filepath.Join(root, filepath.FromSlash(past.File)))
+	if err != nil {
+		return loading(err)
+	}
+	if changed := changedSince(past, file); len(changed) > 0 && !f.accept {
+		return exit{exitHeld, runtime.WithHint(fmt.Errorf("%w: the plan is not what run %s was begun with:%s", runtime.ErrHeld, past.ID, bullets(changed)),
+			"put the files back, or carry out what differs: infra resume %s --accept-changes", past.ID)}
+	}
+	if file, err = undone(root, file, f.undoes); err != nil {
+		return err
+	}
+	hard, stop, release := signals(ctx)
+	defer release()
+	out, err := e.Run(hard, file, engine.Options{
+		Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs, Past: past, Accept: f.accept, InFlight: engine.InFlight(f.inFlight), Decide: a.decider(to.show),
+		Options: f.call(), Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
+	})
+	to.show.Close()
+	if err != nil {
+		return err
+	}
+	return ending(out, f.runFlags)
+}
+
+// changedSince says which of the plan's files are not what the run was begun with.
+func changedSince(past *journal.Run, file *interp.File) []string {
+	now := file.Sources()
+	var changed []string
+	for _, was := range past.Sources {
+		digest, there := now[was.Path]
+		switch delete(now, was.Path); {
+		case !there:
+			changed = append(changed, was.Path+" is not read any more")
+		case digest != was.SHA256:
+			changed = append(changed, was.Path+" was edited")
+		}
+	}
+	for path := range now {
+		changed = append(changed, path+" is read now")
+	}
+	return changed
+}
