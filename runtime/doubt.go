@@ -14,7 +14,7 @@ type Doubt struct {
 type doubtKey struct{}
 
 // WithDoubt returns a context whose operations raise the doubt. raised is
-// called when the first of them does.
+// called whenever one does.
 func WithDoubt(ctx context.Context, raised func()) (context.Context, *Doubt) {
 	outer, _ := ctx.Value(doubtKey{}).(*Doubt)
 	d := &Doubt{outer: outer, raised: raised}
@@ -25,8 +25,10 @@ func WithDoubt(ctx context.Context, raised func()) (context.Context, *Doubt) {
 // called by the goroutine of the step that asked for it.
 func RaiseDoubt(ctx context.Context, foreseen Unknown) {
 	d, _ := ctx.Value(doubtKey{}).(*Doubt)
-	for ; d != nil && d.first == nil; d = d.outer {
-		d.first = &foreseen
+	for ; d != nil; d = d.outer {
+		if d.first == nil {
+			d.first = &foreseen
+		}
 		d.raised()
 	}
 }

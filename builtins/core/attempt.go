@@ -33,8 +33,8 @@ if not tried.ok:
 }
 
 func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
-	before := "" // what fn could alter, from where on it may fail in a run
-	ctx, doubt := runtime.WithDoubt(c.Context(), func() { before = captured(a.Fn) })
+	var states alterations // of what fn could alter, wherever it may fail in a run
+	ctx, doubt := runtime.WithDoubt(c.Context(), func() { states.add(captured(a.Fn)) })
 	runtime.SetContext(c.Thread, ctx)
 	v, err := starlark.Call(c.Thread, a.Fn, nil, nil)
 	runtime.SetContext(c.Thread, c.Context())
@@ -42,7 +42,7 @@ func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
 		return nil, err
 	}
 	foreseen := doubt.Raised()
-	if foreseen != nil && captured(a.Fn) != before {
+	if foreseen != nil && states.add(captured(a.Fn)) {
 		return nil, &runtime.NotKnownError{Field: "whether attempt's function comes to alter what it altered", Origin: *foreseen}
 	}
 	switch {

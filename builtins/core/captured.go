@@ -7,6 +7,22 @@ import (
 	"go.starlark.net/starlarkstruct"
 )
 
+// alterations tells whether a state was always the same.
+type alterations struct {
+	first   string
+	begun   bool
+	altered bool
+}
+
+// add takes the state in, and says whether it has ever been another one.
+func (a *alterations) add(state string) bool {
+	if !a.begun {
+		a.first, a.begun = state, true
+	}
+	a.altered = a.altered || state != a.first
+	return a.altered
+}
+
 // captured writes down everything that a function could alter besides what it
 // makes itself: the values that it and the functions among them have captured.
 // What a file binds is frozen, and no such value.

@@ -174,16 +174,17 @@ func TestWhatIsAskedAgainChangesNothing(t *testing.T) {
 
 func TestAnAttemptAtAChangeIsNotKnownToSucceed(t *testing.T) {
 	for body, want := range map[string]string{
-		`attempt(lambda: local.run(["true"])).ok`:                       "f stopped",
-		`attempt(lambda: [local.run(["true"]), fail("no")]).ok`:         "f ok",
-		`attempt(lambda: fs.read("none")).ok`:                           "f ok",
-		`attempt(lambda: [xs.append(1), local.run(["true"])]) or xs`:    "f ok",
-		`attempt(lambda: [local.run(["true"]), xs.append(1)]) or xs`:    "f stopped",
-		`attempt(lambda: [local.run(["true"]), d.update(a = 1)]) or xs`: "f stopped",
-		`attempt(lambda: [local.run(["true"]), deep[0]["f"](1)]) or xs`: "f stopped",
-		`attempt(lambda: [local.run(["true"]), [].append(1)]) or xs`:    "f ok",
-		`attempt(lambda: attempt(lambda: local.run(["true"]))).ok`:      "f stopped",
-		`attempt(lambda: fs.write("a.star", fs.read("a.star"))).error`:  "f ok",
+		`attempt(lambda: local.run(["true"])).ok`:                                                   "f stopped",
+		`attempt(lambda: [local.run(["true"]), fail("no")]).ok`:                                     "f ok",
+		`attempt(lambda: fs.read("none")).ok`:                                                       "f ok",
+		`attempt(lambda: [xs.append(1), local.run(["true"])]) or xs`:                                "f ok",
+		`attempt(lambda: [local.run(["true"]), xs.append(1)]) or xs`:                                "f stopped",
+		`attempt(lambda: [local.run(["true"]), d.update(a = 1)]) or xs`:                             "f stopped",
+		`attempt(lambda: [local.run(["true"]), deep[0]["f"](1)]) or xs`:                             "f stopped",
+		`attempt(lambda: [local.run(["true"]), xs.append(1), local.run(["true"]), xs.pop()]) or xs`: "f stopped",
+		`attempt(lambda: [local.run(["true"]), [].append(1)]) or xs`:                                "f ok",
+		`attempt(lambda: attempt(lambda: local.run(["true"]))).ok`:                                  "f stopped",
+		`attempt(lambda: fs.write("a.star", fs.read("a.star"))).error`:                              "f ok",
 	} {
 		tr := newPreview(t)
 		tr.must(runtime.OK, "def f():\n    xs, d = [], {}\n    deep = [{\"f\": xs.append}]\n    if "+body+": pass\np = plan(steps = [step(f)])", Options{})

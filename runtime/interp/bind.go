@@ -91,6 +91,10 @@ func doubted(t *starlark.Thread) func(starlark.Value, error) (starlark.Value, er
 			runtime.RaiseDoubt(runtime.ContextOf(t), v)
 		case slice:
 			runtime.RaiseDoubt(runtime.ContextOf(t), v.Unknown)
+		case *starlark.Builtin: // a method, of what may turn out to have none of that name
+			if u, ok := v.Receiver().(runtime.Unknown); ok && u.Shape == runtime.PlainData {
+				runtime.RaiseDoubt(runtime.ContextOf(t), u)
+			}
 		}
 		return v, err
 	}
