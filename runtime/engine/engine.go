@@ -128,7 +128,8 @@ type run struct {
 	journal *journal.Journal  // nil in a dry run, which writes nothing
 
 	ops    atomic.Int64
-	show   sync.Mutex // readers see one event at a time
+	lost   atomic.Pointer[error] // why the journal could not be written
+	show   sync.Mutex            // readers see one event at a time
 	totals runtime.Totals
 }
 
@@ -242,6 +243,9 @@ func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
 	}
 	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}
 	err := r.emit(runtime.Event{Kind: runtime.RunEnded, Status: status, Totals: &out.Totals, Took: out.Took})
+	if lost := r.lost.Load(); lost != nil {
+		return out, *lost
+	}
 	return out, err
 }
 
@@ -265,7 +269,9 @@ func (r *run) emit(e runtime.Event) error {
 	e.Time, e.Run = time.Now(), r.id
 	if r.journal != nil {
 		if err := r.journal.Record(e); err != nil {
-			return fmt.Errorf("the journal cannot be written, and nothing is done that is not journaled: %w", err)
+			err = fmt.Errorf("the journal cannot be written, and nothing is done that is not journaled: %w", err)
+			r.lost.CompareAndSwap(nil, &err)
+			return err
 		}
 	}
 	r.show.Lock()

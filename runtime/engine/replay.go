@@ -53,7 +53,22 @@ func replayOf(past journal.Step, lenient bool) *replay {
 	if n := len(rp.acts); n > 0 && rp.cut == nil && past.Status != journal.Unfinished && rp.acts[n-1].Status != runtime.OK {
 		rp.acts = rp.acts[:n-1] // why the step failed: it is carried out again
 	}
+	rp.reads = rp.decisive()
 	return rp
+}
+
+// decisive are the reads before the last thing that was done: it may depend on
+// them. What was observed after it is observed again, since a person may have
+// mended it.
+func (rp *replay) decisive() []journal.Op {
+	last := 0
+	if n := len(rp.acts); n > 0 {
+		last = rp.acts[n-1].ID
+	}
+	if rp.cut != nil {
+		last = rp.cut.ID
+	}
+	return slices.DeleteFunc(rp.reads, func(op journal.Op) bool { return op.ID > last })
 }
 
 // superseded are the acts without one that failed and was then carried out

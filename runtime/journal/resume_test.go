@@ -65,11 +65,12 @@ func TestRunIsGoneOnWith(t *testing.T) {
 	step := func(kind runtime.EventKind, name string, check bool) runtime.Event {
 		return runtime.Event{Kind: kind, Run: "r1", Step: name, Host: "blackphos", Check: check, Time: at(40), Status: runtime.OK}
 	}
+	record(t, j, step(runtime.StepStarted, "build", false), step(runtime.StepEnded, "build", false)) // it was ok, and is entered again
 	for name, e := range map[string]runtime.Event{
-		"a step that was ok":           step(runtime.StepStarted, "build", false),
-		"a second end of it":           step(runtime.StepEnded, "build", false),
-		"an operation's id once more":  asked("r1", "switch", 1),
-		"a run that nobody ever began": {Kind: runtime.RunResumed, Run: "r2", Time: noon},
+		"a step that has ended in this part": step(runtime.StepStarted, "build", false),
+		"a second end of it":                 step(runtime.StepEnded, "build", false),
+		"an operation's id once more":        asked("r1", "switch", 1),
+		"a run that nobody ever began":       {Kind: runtime.RunResumed, Run: "r2", Time: noon},
 	} {
 		if err := j.Record(e); err == nil {
 			t.Errorf("%s was recorded", name)

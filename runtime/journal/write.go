@@ -104,8 +104,7 @@ func (w *writer) resume(r *fact, state runState) error {
 }
 
 // step writes that a step started or ended. In a part of the run that goes on
-// after an earlier one, a step has a row of its own, unless it was ok before;
-// checks look at what is there now and may always be made again.
+// after an earlier one, a step that is entered again has a row of its own.
 func (w *writer) step(r *fact, state runState) error {
 	delete(w.known.attempts, r.stepOf())
 	var seq, part int64
@@ -116,9 +115,9 @@ func (w *writer) step(r *fact, state runState) error {
 	case begins: // for the first time
 	case err != nil:
 		return err
-	case part < state.part && (r.check || status != runtime.OK):
+	case part < state.part:
 		begins = true
-	case part < state.part || status != "":
+	case status != "":
 		return errRefused
 	case r.kind == runtime.StepStarted: // an engine may say it again for a further attempt
 		r.content = nil
