@@ -3,7 +3,6 @@ package fleet
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 )
 
@@ -12,7 +11,6 @@ type Host struct {
 	Name    string
 	System  string // what it stands in for: "aarch64-darwin"
 	Address string
-	Systemd bool // it boots a systemd
 }
 
 // Port is where every host's sshd listens.
@@ -31,7 +29,7 @@ func RandomNet() string {
 func (f *Fleet) Hosts() []Host {
 	hosts := make([]Host, len(hostNames))
 	for i, name := range hostNames {
-		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2), Systemd: slices.Contains(f.systemd, name)}
+		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2)}
 	}
 	hosts[0].System = "x86_64-linux"
 	return hosts
