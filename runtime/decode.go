@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
@@ -30,6 +31,9 @@ func decode(x any) (starlark.Value, error) {
 	case bool:
 		return starlark.Bool(x), nil
 	case string:
+		if strings.Contains(x, secretMark) {
+			return nil, fmt.Errorf("decode a kept value: it held a secret, which is not kept")
+		}
 		return starlark.String(x), nil
 	case json.Number:
 		i, err := x.Int64()

@@ -85,3 +85,22 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// What a journal keeps of text that held a secret is not that text.
+func TestWhatHeldASecretIsNotDecoded(t *testing.T) {
+	secret := NewSecret("tok-decode", "s3cr3t-for-decode")
+	kept, err := Encode(starlark.NewList([]starlark.Value{starlark.String("a token: " + secret.Reveal())}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scrubbed, err := ScrubJSON(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := Decode(scrubbed); err == nil {
+		t.Errorf("%s was decoded as %s", scrubbed, v)
+	}
+	if _, err := Decode(kept); err != nil {
+		t.Error(err)
+	}
+}

@@ -46,6 +46,18 @@ func TestOneRunAtATimeOnAHost(t *testing.T) {
 	if !errors.Is(second, runtime.ErrLocked) || !strings.Contains(second.Error(), "works on h") {
 		t.Errorf("the second run got %v", second)
 	}
+	var resumed error
+	tr.must(runtime.OK, "def f(): local.run([\"true\"])\np = plan(steps = [step(f)])", Options{Show: func(e runtime.Event) {
+		if e.Kind == runtime.OpAsked {
+			_, resumed = lockRun(tr.root, e.Run)
+		}
+	}})
+	if !errors.Is(resumed, runtime.ErrLocked) || !strings.Contains(resumed.Error(), "still goes on") {
+		t.Errorf("a process that resumed the running run got %v", resumed)
+	}
+	if left, _ := filepath.Glob(filepath.Join(tr.root, ".infra", "locks", "run-*")); left != nil {
+		t.Errorf("locks are left: %q", left)
+	}
 	tr.must(runtime.OK, plan, Options{})
 }
 

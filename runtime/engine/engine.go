@@ -133,9 +133,9 @@ type run struct {
 	totals runtime.Totals
 }
 
-// Run runs a plan, or previews it where it was read for that. The error says why it could not begin, or
-// that the journal cannot be written any more; how the plan itself ended is
-// the outcome's status.
+// Run runs a plan, or previews it where it was read for that. The error says
+// why it could not begin, or that the journal cannot be written any more; how
+// the plan itself ended is the outcome's status.
 func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outcome, error) {
 	tasks, err := build(file.Plan, opts.Steps, opts.Hosts)
 	if err != nil {
@@ -181,11 +181,18 @@ func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.journal, err = journal.Open(e.root); err != nil {
+	done, err := lockRun(e.root, r.id)
+	if err == nil {
+		r.journal, err = journal.Open(e.root)
+	}
+	if err != nil {
+		if done != nil {
+			done()
+		}
 		unlock()
 		return nil, err
 	}
-	return func() { unlock(); r.journal.Close() }, nil
+	return func() { done(); unlock(); r.journal.Close() }, nil
 }
 
 func sourcesOf(file *interp.File) []runtime.Source {

@@ -50,6 +50,23 @@ func lockHosts(root, run string, hosts []string) (unlock func(), err error) {
 	return unlock, nil
 }
 
+// lockRun takes the lock of the run itself: no two processes work on one run.
+func lockRun(root, run string) (unlock func(), err error) {
+	dir := filepath.Join(root, ".infra", "locks")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of locks: %w", err)
+	}
+	l := flock.New(filepath.Join(dir, "run-"+run), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err == nil && !ok {
+		err = runtime.WithHint(fmt.Errorf("%w: run %s still goes on in another process", runtime.ErrLocked, run), "infra log %s --follow shows it", run)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() { _, _ = os.Remove(l.Path()), l.Unlock() }, nil
+}
+
 func lockedBy(host, path string) error {
 	who, err := os.ReadFile(path)
 	if err != nil || len(who) == 0 {
