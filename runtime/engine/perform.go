@@ -79,13 +79,18 @@ func judge(c *runtime.Check, v starlark.Value) (runtime.Status, string) {
 	return runtime.Warned, runtime.Scrub(detail)
 }
 
+// retries is how often the task's function may be called again.
+func (t *task) retries() int {
+	if t.group == nil || t.group.step == nil {
+		return 0
+	}
+	return t.group.step.Retries
+}
+
 // attempts runs a task's function, again after a failure where the step says
 // so.
 func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
-	retries := 0
-	if t.check == nil {
-		retries = t.group.step.Retries
-	}
+	retries := t.retries()
 	for n := 0; ; n++ {
 		t.redone = 0
 		v, err := r.attempt(ctx, t)

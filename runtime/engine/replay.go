@@ -131,7 +131,7 @@ type feat struct {
 // once carries an operation out, unless an earlier attempt of the step has done
 // the very same and it must not be repeated.
 func (t *task) once(ctx context.Context, op runtime.Op, next runtime.Do) (runtime.Result, error) {
-	if op.Effect < runtime.Change || op.Repeatable {
+	if op.Effect < runtime.Change || op.Repeatable || t.retries() == 0 {
 		return next(ctx, op)
 	}
 	if t.redone < len(t.feats) {
