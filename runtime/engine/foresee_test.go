@@ -194,6 +194,28 @@ func TestAnAttemptAtAChangeIsNotKnownToSucceed(t *testing.T) {
 	}
 }
 
+// What a doubted step shows may not be what it does: it throws doubt on every
+// step that looks at anything and is not ordered with it.
+func TestDoubtSpreads(t *testing.T) {
+	tr := newPreview(t)
+	tr.must(runtime.OK, `
+def write(): fs.write("a/note", "text")
+def look(): return fs.exists("a")
+def apart(_): return fs.exists("z")
+def after(_): return fs.exists("z")
+p = plan(steps = [step(write), step(look), step(apart, needs = [write]), step(after, needs = [look])])
+`, Options{})
+	var doubted []string
+	for _, e := range tr.events {
+		if e.Kind == runtime.Doubted {
+			doubted = append(doubted, e.Step)
+		}
+	}
+	if got := strings.Join(doubted, " "); got != "look apart after write" {
+		t.Errorf("doubted are %s", got)
+	}
+}
+
 func TestAPreviewSaysWhatIsNotOrdered(t *testing.T) {
 	plan := `
 h = host("h", system = "x86_64-linux")
