@@ -231,8 +231,8 @@ func (w *words) failure(who instance, e runtime.Event, said []string) string {
 	if who.host != "" {
 		what += " on " + who.host
 	}
-	if e.Status != runtime.Failed {
-		what += " " + string(e.Status)
+	if status := string(e.Status); e.Status != runtime.Failed && !strings.HasPrefix(detailsOf(e.Err).msg, status+": ") {
+		what += " " + status
 	}
 	var b strings.Builder
 	printFailure(&b, what, e.Err, said, bool(w.palette))
