@@ -13,12 +13,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
 	"infra/runtime/journal"
-	"infra/runtime/remote"
 )
 
 // A call is how a run was called, as far as going on with it needs that.
@@ -137,9 +135,8 @@ func (f *runFlags) as(past *journal.Run) error {
 }
 
 func (a *app) resumePlan(ctx context.Context, root string, past *journal.Run, f resumeFlags, to *outputs) error {
-	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	e, pool := openProject(root, f.runFlags)
 	defer pool.Close()
-	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
 	file, err := e.Resume(a.withPrint(ctx), filepath.Join(root, filepath.FromSlash(past.File)))
 	if err != nil {
 		return loading(err)

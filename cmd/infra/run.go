@@ -135,9 +135,8 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 	}
 	to.in(root)
 	f.sshConfig, f.flake = fromHere(f.sshConfig), fromHere(f.flake)
-	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	e, pool := openProject(root, f)
 	defer pool.Close()
-	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
 	read := e.Read
 	if f.dryRun {
 		read = e.Preview
@@ -164,6 +163,13 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 		return err
 	}
 	return ending(out, f)
+}
+
+// openProject makes an engine for the project at root, and the connections that
+// its plans use.
+func openProject(root string, f runFlags) (*engine.Engine, *remote.Pool) {
+	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	return engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})), pool
 }
 
 // fromHere makes the path of something that is there absolute: tools that get

@@ -8,11 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
-	"infra/runtime/remote"
 )
 
 func newUndo(a *app) *cobra.Command {
@@ -65,9 +63,8 @@ func (a *app) undo(ctx context.Context, id string, f runFlags) error {
 }
 
 func (a *app) undoPlan(ctx context.Context, root, path string, f runFlags, to *outputs) error {
-	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	e, pool := openProject(root, f)
 	defer pool.Close()
-	e := engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}))
 	read := e.Read
 	if f.dryRun {
 		read = e.Preview
