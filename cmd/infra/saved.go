@@ -27,7 +27,7 @@ func planArgs(c *cobra.Command, args []string) error {
 	return exactly(1, "one plan file")(c, args)
 }
 
-// checkSaved refuses flags that contradict a saved saved.
+// checkSaved refuses flags that contradict a saved preview.
 func (f runFlags) checkSaved(c *cobra.Command) error {
 	for _, name := range []string{"plan", "out"} {
 		if c.Flags().Changed(name) && c.Flag(name).Value.String() == "" {
