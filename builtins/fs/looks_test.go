@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"infra/builtins/fs"
@@ -33,18 +32,6 @@ func tree(t *testing.T) string {
 	return root
 }
 
-// meets is how a preview tells that one operation alters what another looks at.
-func meets(looks, alters []string) bool {
-	if looks == nil || alters == nil {
-		return true
-	}
-	return slices.ContainsFunc(looks, func(l string) bool {
-		return slices.ContainsFunc(alters, func(a string) bool { return within(l, a) || within(a, l) })
-	})
-}
-
-func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
-
 // TestLooksMeetAlters: whatever a change really alters the answer of, be it a
 // read's or a prediction, looks at what the change says that it alters. And
 // what it leaves alone is not all held to be altered.
@@ -69,7 +56,7 @@ func TestLooksMeetAlters(t *testing.T) {
 			made := new(calltest.Door)
 			made.Must(t, fs.Specs(root), project(root, change))
 			after, _ := answer(t, root, ask)
-			meet := meets(looks, made.Ops[0].Alters)
+			meet := calltest.Meets(looks, made.Ops[0].Alters)
 			if before != after {
 				altered++
 			}

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 
 	starlarkjson "go.starlark.net/lib/json"
@@ -94,6 +96,18 @@ func Line(t testing.TB, op runtime.Op) string {
 	}
 	return op.Effect.String() + " " + op.Name + " " + host + " | " + op.Show + " | " + string(args)
 }
+
+// Meets is how a preview tells that one operation alters what another looks at.
+func Meets(looks, alters []string) bool {
+	if looks == nil || alters == nil {
+		return true
+	}
+	return slices.ContainsFunc(looks, func(l string) bool {
+		return slices.ContainsFunc(alters, func(a string) bool { return within(l, a) || within(a, l) })
+	})
+}
+
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
 
 // Complete fails for a spec that lacks a part.
 func Complete(t testing.TB, specs []call.Spec) {
