@@ -2,6 +2,8 @@ package runtime
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"go.starlark.net/syntax"
@@ -89,6 +91,15 @@ type RunStart struct {
 type Source struct {
 	Path   string `json:"path"`   // from the project's root
 	SHA256 string `json:"sha256"` // of its content, in hex
+}
+
+// SourcesOf makes sources of digests by path, sorted by path.
+func SourcesOf(digests map[string]string) []Source {
+	sources := make([]Source, 0, len(digests))
+	for _, path := range slices.Sorted(maps.Keys(digests)) {
+		sources = append(sources, Source{path, digests[path]})
+	}
+	return sources
 }
 
 // Totals counts what a run did, or a dry run would do.

@@ -16,10 +16,18 @@ import (
 // decider puts a question to the person at the terminal that --yes does not
 // answer; nil where nobody is there.
 func (a *app) decider(show reader) func(context.Context, string) (bool, error) {
-	if in, ok := a.stdin.(*os.File); !ok || !term.IsTerminal(int(in.Fd())) {
+	if a.terminal() == nil {
 		return nil
 	}
 	return a.asker(false, show)
+}
+
+// terminal is where a person can answer, or nil.
+func (a *app) terminal() *os.File {
+	if in, ok := a.stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		return in
+	}
+	return nil
 }
 
 // asker puts a step's question to the person at the terminal, one question at
@@ -28,8 +36,8 @@ func (a *app) asker(yes bool, show reader) func(context.Context, string) (bool, 
 	if yes {
 		return func(context.Context, string) (bool, error) { return true, nil }
 	}
-	in, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in := a.terminal()
+	if in == nil {
 		return func(_ context.Context, question string) (bool, error) {
 			return false, runtime.WithHint(fmt.Errorf("%w: it asks %q, and nobody is here to answer", runtime.ErrHeld, question),
 				"run it on a terminal, or with --yes")

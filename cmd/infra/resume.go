@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,11 +90,7 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 
 // resume runs infra resume.
 func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
-	root, err := a.root()
-	if err != nil {
-		return exit{exitUsage, err}
-	}
-	past, err := pastRun(root, id)
+	root, past, err := a.pastRun(id)
 	if err != nil {
 		return err
 	}
@@ -108,6 +106,16 @@ func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
 	}
 	out.in(root)
 	return out.finish(a.resumePlan(ctx, root, past, f, out))
+}
+
+// pastRun returns a run of the project that the working directory belongs to,
+// and the project's root.
+func (a *app) pastRun(id string) (root string, past *journal.Run, err error) {
+	if root, err = a.root(); err != nil {
+		return "", nil, exit{exitUsage, err}
+	}
+	past, err = pastRun(root, id)
+	return root, past, err
 }
 
 // pastRun returns a run of the project, with its steps and operations.
@@ -163,19 +171,22 @@ func (a *app) resumePlan(ctx context.Context, root string, past *journal.Run, f 
 
 // changedSince says which of the plan's files are not what the run was begun with.
 func changedSince(past *journal.Run, file *interp.File) []string {
-	now := file.Sources()
-	var changed []string
-	for _, was := range past.Sources {
-		digest, there := now[was.Path]
-		switch delete(now, was.Path); {
-		case !there:
-			changed = append(changed, was.Path+" is not read any more")
-		case digest != was.SHA256:
-			changed = append(changed, was.Path+" was edited")
-		}
+	was := map[string]string{}
+	for _, s := range past.Sources {
+		was[s.Path] = s.SHA256
 	}
-	for path := range now {
-		changed = append(changed, path+" is read now")
+	var changed []string
+	for _, now := range file.Sources() {
+		switch digest, there := was[now.Path]; {
+		case !there:
+			changed = append(changed, now.Path+" is read now")
+		case digest != now.SHA256:
+			changed = append(changed, now.Path+" was edited")
+		}
+		delete(was, now.Path)
+	}
+	for _, path := range slices.Sorted(maps.Keys(was)) {
+		changed = append(changed, path+" is not read any more")
 	}
 	return changed
 }

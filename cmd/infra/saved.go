@@ -165,7 +165,7 @@ func (p *previewer) document(ctx context.Context, file *interp.File, opts engine
 	doc := &saved.Document{
 		Schema: saved.Schema, Made: time.Now().UTC().Truncate(time.Second), Infra: version(), Plan: file.Plan.Name, File: file.Path,
 		OnlySteps: selected(opts.Steps), OnlyHosts: selected(opts.Hosts), Built: opts.Build,
-		Sources: saved.FilesOf(file.Sources()), Facts: facts,
+		Sources: file.Sources(), Facts: facts,
 	}
 	return doc, out, c.Fill(doc)
 }
@@ -245,7 +245,7 @@ func (p *previewer) verify(ctx context.Context, path string, file *interp.File, 
 	if now == nil {
 		return exit{exitInterrupted, fmt.Errorf("comparing it to the preview: %w", runtime.ErrInterrupted)}
 	}
-	now.Sources = saved.FilesOf(file.Sources())
+	now.Sources = file.Sources()
 	differences, err := p.differences(now)
 	if err != nil {
 		return err

@@ -39,11 +39,7 @@ they are. RUN is a run's id, a part of it that no other id has, or last.
 
 // undo runs infra undo.
 func (a *app) undo(ctx context.Context, id string, f runFlags) error {
-	root, err := a.root()
-	if err != nil {
-		return exit{exitUsage, err}
-	}
-	past, err := pastRun(root, id)
+	root, past, err := a.pastRun(id)
 	if err != nil {
 		return err
 	}

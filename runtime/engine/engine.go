@@ -10,8 +10,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,7 +174,7 @@ func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
 		return func() {}, nil
 	}
 	r.do = r.chain(carryOut)
-	r.start.Checks, r.start.Options, r.start.Sources = tasks.checks, r.opts.Options, sourcesOf(r.file)
+	r.start.Checks, r.start.Options, r.start.Sources = tasks.checks, r.opts.Options, r.file.Sources()
 	unlock, err := lockHosts(e.root, r.id, r.touched())
 	if err != nil {
 		return nil, err
@@ -193,15 +191,6 @@ func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
 		return nil, err
 	}
 	return func() { done(); unlock(); r.journal.Close() }, nil
-}
-
-func sourcesOf(file *interp.File) []runtime.Source {
-	digests := file.Sources()
-	var sources []runtime.Source
-	for _, path := range slices.Sorted(maps.Keys(digests)) {
-		sources = append(sources, runtime.Source{Path: path, SHA256: digests[path]})
-	}
-	return sources
 }
 
 // touched names the hosts that the run may change.

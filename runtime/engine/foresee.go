@@ -59,12 +59,12 @@ func (r *run) obstacle(t *task, op runtime.Op) *obstacle {
 		return &obstacle{}
 	case r.opts.Offline && (looks && op.Host != "" || op.Beyond):
 		return &obstacle{note: "offline"}
-	case t.history.alters(op) && op.Effect == runtime.Read:
+	case !t.history.alters(op):
+		return nil
+	case op.Effect == runtime.Read:
 		return &obstacle{note: "after the change"}
-	case t.history.alters(op):
-		return &obstacle{note: "before the change", early: true}
 	}
-	return nil
+	return &obstacle{note: "before the change", early: true}
 }
 
 // observe carries a read out, unless its answer would be that of another time

@@ -66,7 +66,7 @@ func (h *history) alters(op runtime.Op) bool {
 }
 
 func meetsAny(made []alteration, looks []string) bool {
-	return len(looks) > 0 && slices.ContainsFunc(made, func(a alteration) bool { return meet(a.paths, looks) })
+	return slices.ContainsFunc(made, func(a alteration) bool { return meet(a.paths, looks) })
 }
 
 // does says whether op itself was foreseen, and nothing else that would alter

@@ -213,12 +213,11 @@ func (src *source) line(n int32) string {
 	return strings.TrimRight(src.lines[n-1], "\r")
 }
 
-// Sources returns the SHA-256 of every file that was read, by its path from
-// the project's root.
-func (f *File) Sources() map[string]string {
+// Sources returns every file that was read, sorted by path.
+func (f *File) Sources() []runtime.Source {
 	digests := make(map[string]string, len(f.sources))
 	for name, src := range f.sources {
 		digests[name] = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(src.lines, "\n"))))
 	}
-	return digests
+	return runtime.SourcesOf(digests)
 }

@@ -134,7 +134,7 @@ func (c *Collector) Fill(d *Document) error {
 		}
 		d.Steps = append(d.Steps, s)
 	}
-	d.Files = FilesOf(c.files)
+	d.Files = runtime.SourcesOf(c.files)
 	return nil
 }
 

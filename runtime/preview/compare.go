@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"infra/runtime"
 )
 
 // Compare names every difference between a preview and the one that is made
@@ -49,8 +51,8 @@ func by[T any](was, now []T, name func(T) string) (before, after map[string]T, n
 	return before, after, slices.Sorted(maps.Keys(all))
 }
 
-func (d *differences) files(was, now []File, added, removed string) {
-	before, after, names := by(was, now, func(f File) string { return f.Path })
+func (d *differences) files(was, now []runtime.Source, added, removed string) {
+	before, after, names := by(was, now, func(f runtime.Source) string { return f.Path })
 	for _, name := range names {
 		b, had := before[name]
 		a, has := after[name]

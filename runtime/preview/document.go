@@ -36,9 +36,9 @@ type Document struct {
 	OnlyHosts []string `json:"only_hosts,omitempty"`
 	Built     bool     `json:"built,omitempty"` // builds were carried out
 
-	Steps   []Step `json:"steps"`           // in the plan's order
-	Sources []File `json:"sources"`         // the plan's file and all that it loads
-	Files   []File `json:"files,omitempty"` // of the project, that the steps read
+	Steps   []Step           `json:"steps"`           // in the plan's order
+	Sources []runtime.Source `json:"sources"`         // the plan's file and all that it loads
+	Files   []runtime.Source `json:"files,omitempty"` // of the project, that the steps read
 	Facts
 }
 
@@ -50,12 +50,6 @@ type Step struct {
 	Why        string      `json:"why,omitempty"` // it ended otherwise
 	Doubts     []string    `json:"doubts,omitempty"`
 	Operations []Operation `json:"operations"` // that do more than look, in order
-}
-
-// A File is one that the preview was made from.
-type File struct {
-	Path   string `json:"path"` // from the project's root
-	SHA256 string `json:"sha256"`
 }
 
 // Facts are what the preview saw besides files.

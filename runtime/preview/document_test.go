@@ -25,8 +25,8 @@ func example(t testing.TB) *Document {
 				{Name: "ssh.run", Host: "mac", Effect: "change", Verdict: "unknown", Show: "echo ?", Args: Args{"command": []any{"echo", "(known after ssh.run, a.star:1)"}}, Needs: "(known after ssh.run, a.star:1)", Pos: "plans/motd.star:6:5"},
 			}},
 		},
-		Sources: []File{{"plans/lib.star", "11"}, {"plans/motd.star", "22"}},
-		Files:   []File{{"secrets/x.yaml", "33"}},
+		Sources: []runtime.Source{{Path: "plans/lib.star", SHA256: "11"}, {Path: "plans/motd.star", SHA256: "22"}},
+		Files:   []runtime.Source{{Path: "secrets/x.yaml", SHA256: "33"}},
 		Facts: Facts{
 			Flake: &Flake{NarHash: "sha256-A", Lock: "44"},
 			Tools: []Tool{{"nix", "nix 2.18"}},

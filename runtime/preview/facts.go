@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,15 +44,6 @@ func (w World) Observe(ctx context.Context) (Facts, error) {
 		return Facts{}, context.Cause(ctx)
 	}
 	return facts, flakeErr
-}
-
-// FilesOf lists digests by path.
-func FilesOf(digests map[string]string) []File {
-	files := make([]File, 0, len(digests))
-	for _, name := range slices.Sorted(maps.Keys(digests)) {
-		files = append(files, File{name, digests[name]})
-	}
-	return files
 }
 
 // atOnce bounds how many hosts are asked side by side.

@@ -65,7 +65,7 @@ func TestParseFlake(t *testing.T) {
 
 func TestObserveAFlake(t *testing.T) {
 	if _, err := exec.LookPath("nix"); err != nil {
-		t.Skip("no nix")
+		t.Fatal("no nix")
 	}
 	root := t.TempDir()
 	write := func(name, text string) {
