@@ -69,6 +69,38 @@ func TestLifeOfALab(t *testing.T) {
 	}
 }
 
+func TestLifeOfALabWithSystemd(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "lab")
+	t.Cleanup(func() {
+		if _, errs, code := lab(t, state, "down"); code != 0 {
+			t.Error(errs)
+		}
+	})
+	tests := []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"no such host", []string{"up", "--net", fleet.RandomNet(), "--systemd", "cinabar"}, 1, "", `no host "cinabar"`},
+		{"up", []string{"up", "--systemd", "cinnabar"}, 0, "", "cinnabar blackphos rosegold argentum stibnite up in"},
+		{"up when up", []string{"up", "--systemd", "cinnabar"}, 0, "", "up already"},
+		{"another one", []string{"up", "--systemd", "blackphos"}, 1, "", "blackphos is up without systemd"},
+		{"status", []string{"status"}, 0, "cinnabar   up, systemd", ""},
+		{"shell", []string{"shell", "cinnabar", "systemctl", "is-active", "ssh"}, 0, "active\n", ""},
+		{"a host without", []string{"shell", "blackphos", "cat", "/proc/1/comm"}, 0, "sh\n", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, code := lab(t, state, tt.args...)
+			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
+				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
+			}
+		})
+	}
+}
+
 func TestRunShowsWhatChanged(t *testing.T) {
 	t.Parallel()
 	state := filepath.Join(t.TempDir(), "lab")

@@ -3,6 +3,7 @@
 //
 //	go run ./examples/lab run plans/blackphos.star
 //	go run ./examples/lab up|down|status|shell HOST
+//	go run ./examples/lab up --systemd cinnabar
 //	go run ./examples/lab test
 package main
 

@@ -18,6 +18,11 @@ var labTools = []tool{
 	{"nix", "nix-bin"}, {"sshd", "openssh-server"}, {"ssh", "openssh-client"}, {"git", "git"}, {"update-ca-certificates", "ca-certificates"},
 }
 
+// systemdTools are what hosts with systemd need beside them.
+var systemdTools = []tool{
+	{"mmdebstrap", "mmdebstrap"}, {"ip", "iproute2"},
+}
+
 // testTools are what the tests need beside them: the shells are those that a
 // host's login may have.
 var testTools = []tool{

@@ -102,7 +102,7 @@ func testCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := install(cmd.Context(), slices.Concat(labTools, testTools)); err != nil {
+			if err := install(cmd.Context(), slices.Concat(labTools, systemdTools, testTools)); err != nil {
 				return err
 			}
 			return passThrough(cmd, goCommand(root, append([]string{"test", "./..."}, args...)...))

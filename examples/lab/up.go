@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 func upCommand(o *fleet.Options) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Bring up the hosts that are not running",
 		Args:  cobra.NoArgs,
@@ -23,12 +24,21 @@ func upCommand(o *fleet.Options) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().StringSliceVar(&o.Systemd, "systemd", nil, "hosts that boot a real systemd, on a Debian of their own (the first time on a machine takes a minute)")
+	return cmd
 }
 
 // up installs what is missing and brings up the fleet, and says so.
 func up(cmd *cobra.Command, o fleet.Options) (*fleet.Fleet, error) {
-	if err := install(cmd.Context(), labTools); err != nil {
+	tools := labTools
+	if len(o.Systemd) > 0 {
+		tools = slices.Concat(labTools, systemdTools)
+	}
+	if err := install(cmd.Context(), tools); err != nil {
 		return nil, err
+	}
+	if len(o.Systemd) > 0 && !fleet.HasTree() {
+		fmt.Fprintln(cmd.ErrOrStderr(), "lab: making the root of hosts with systemd, for the first time on this machine")
 	}
 	began := time.Now()
 	f, err := fleet.Up(cmd.Context(), o)

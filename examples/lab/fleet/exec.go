@@ -15,7 +15,7 @@ func (f *Fleet) Exec(host string, argv ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--pid", "--uts", "--ipc", "--root", "--wd", "--"}
+	enter := []string{"--target", strconv.Itoa(pid), "--mount", "--pid", "--uts", "--ipc", "--net", "--cgroup", "--root", "--wd", "--"}
 	cmd := exec.Command("nsenter", append(enter, argv...)...)
 	cmd.Env = []string{"PATH=" + loginPath, "HOME=/root", "USER=root"}
 	out, err := cmd.Output()

@@ -41,8 +41,12 @@ func (f *Fleet) Files(host string) (map[string]File, error) {
 	if err != nil {
 		return nil, err
 	}
+	boxes, err := f.boxes()
+	if err != nil {
+		return nil, err
+	}
 	files := map[string]File{}
-	err = list(files, fmt.Sprintf("/proc/%d/fd/9", pid), "/")
+	err = list(files, fmt.Sprintf("/proc/%d/fd/9", boxes[host]), "/")
 	for _, dir := range ownMounts {
 		err = errors.Join(err, list(files, fmt.Sprintf("/proc/%d/root/%s", pid, dir), "/"+dir))
 	}
@@ -108,7 +112,17 @@ func transient(name string) bool {
 		"/nix/var/nix/db/db.sqlite", "/nix/var/nix/db/db.sqlite-wal", "/nix/var/nix/db/db.sqlite-shm":
 		return true
 	}
-	return strings.HasPrefix(name, "/nix/var/nix/temproots/")
+	for _, dir := range ownTime {
+		if strings.HasPrefix(name, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// ownTime are the folders that nix and systemd write to of their own accord.
+var ownTime = [...]string{
+	"/nix/var/nix/temproots/", "/run/log/journal/", "/var/log/journal/", "/run/systemd/journal/", "/var/lib/systemd/timers/",
 }
 
 func describe(root *os.Root, name string) (File, error) {

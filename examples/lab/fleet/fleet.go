@@ -1,7 +1,7 @@
 // Package fleet brings up the lab's five stand-in hosts on one Linux machine.
 //
 // Each host is a set of namespaces with a root, a nix store and a real sshd of
-// its own, reached over the loopback only. Everything that belongs to a fleet
+// its own, reached over the loopback only; some boot a real systemd. Everything that belongs to a fleet
 // is in its state folder; [Fleet.Down] leaves nothing of it.
 package fleet
 
@@ -24,6 +24,10 @@ type Options struct {
 	State string   // the state folder; "" is infra-lab in the temporary folder
 	Net   string   // the first three numbers of the hosts' addresses; "" is 127.77.0
 	Hosts []string // which hosts to bring up; nil: all
+
+	// Systemd names the hosts that boot a systemd as their init, in a root and
+	// a network of their own. The others are an sshd in this machine's root.
+	Systemd []string
 }
 
 // A Fleet is the hosts of one state folder.
@@ -31,8 +35,9 @@ type Fleet struct {
 	// Started names the hosts that this Up had to start.
 	Started []string
 
-	state string
-	net   string
+	state   string
+	net     string
+	systemd []string
 }
 
 // DefaultNet is where the hosts of a fleet live unless Options say otherwise.
@@ -42,7 +47,10 @@ const DefaultNet = "127.77.0"
 const size = "256m"
 
 //go:embed host.sh
-var hostScript []byte
+var hostScript string
+
+//go:embed boot.sh
+var bootScript string
 
 // Up brings up the fleet: it starts the hosts that are not running and returns
 // when each of them takes ssh connections. Hosts outlive the calling process.
@@ -54,7 +62,7 @@ func Up(ctx context.Context, o Options) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range o.Hosts {
+	for _, name := range slices.Concat(o.Hosts, o.Systemd) {
 		if _, err := f.host(name); err != nil {
 			return nil, err
 		}
@@ -64,6 +72,9 @@ func Up(ctx context.Context, o Options) (*Fleet, error) {
 		return nil, fmt.Errorf("lock the state folder: %w", err)
 	}
 	defer lock.Close()
+	if err := f.addSystemd(o.Systemd); err != nil {
+		return nil, err
+	}
 	if err := f.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -86,26 +97,64 @@ func claim(o Options) (*Fleet, error) {
 	if err := os.MkdirAll(f.state, 0o700); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
-	if entries, err := os.ReadDir(f.state); err != nil || len(entries) > 0 {
+	entries, err := os.ReadDir(f.state)
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return e.Name() == newRecordFile })
+	if err != nil || len(entries) > 0 {
 		return nil, errors.Join(fmt.Errorf("%s is not empty and is no lab's state folder: choose another --state", f.state), err)
 	}
 	if err := private(f.state); err != nil {
 		return nil, err
 	}
-	text, err := json.Marshal(record{Net: f.net})
+	return f, f.writeRecord()
+}
+
+// addSystemd notes which more of the hosts boot a systemd from now on. A host
+// keeps the init that it has.
+func (f *Fleet) addSystemd(names []string) error {
+	boxes, err := f.boxes()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return f, os.WriteFile(f.path(recordFile), text, 0o600)
+	before := len(f.systemd)
+	for _, name := range names {
+		switch {
+		case slices.Contains(f.systemd, name):
+		case boxes[name] != 0:
+			return fmt.Errorf("%s is up without systemd: take the lab down first", name)
+		default:
+			f.systemd = append(f.systemd, name)
+		}
+	}
+	if len(f.systemd) == before {
+		return nil
+	}
+	return f.writeRecord()
 }
 
 // record is what the state folder says of its fleet. Which hosts are running
 // is asked of the kernel.
 type record struct {
-	Net string `json:"net"`
+	Net     string   `json:"net"`
+	Systemd []string `json:"systemd,omitempty"`
 }
 
-const recordFile = "lab.json"
+// writeRecord replaces the record as a whole: who is killed here leaves the
+// old one or the new one.
+func (f *Fleet) writeRecord() error {
+	text, err := json.Marshal(record{Net: f.net, Systemd: f.systemd})
+	if err != nil {
+		return err
+	}
+	if err := f.write(0o600, string(text), newRecordFile); err != nil {
+		return err
+	}
+	return os.Rename(f.path(newRecordFile), f.path(recordFile))
+}
+
+const (
+	recordFile    = "lab.json"
+	newRecordFile = recordFile + ".new"
+)
 
 // Open returns the fleet of an existing state folder ("" is the default one),
 // or an error that is fs.ErrNotExist where there is none.
@@ -122,7 +171,7 @@ func Open(state string) (*Fleet, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.path(recordFile), err)
 	}
-	f.net = r.Net
+	f.net, f.systemd = r.Net, r.Systemd
 	return f, nil
 }
 
@@ -147,7 +196,10 @@ func (f *Fleet) prepare(ctx context.Context) error {
 	if err := f.makeProject(ctx); err != nil {
 		return fmt.Errorf("make the lab's project: %w", err)
 	}
-	return os.WriteFile(f.path("host.sh"), hostScript, 0o600)
+	return errors.Join(
+		f.write(0o600, hostScript, "host.sh"),
+		f.write(0o600, bootScript, "boot.sh"),
+	)
 }
 
 // start starts those of the named hosts that are not running.
@@ -158,10 +210,14 @@ func (f *Fleet) start(ctx context.Context, names []string) error {
 	}
 	var waiting []*process
 	for _, h := range f.Hosts() {
-		if running[h.Name] != 0 || names != nil && !slices.Contains(names, h.Name) {
+		if names != nil && !slices.Contains(names, h.Name) {
 			continue
 		}
-		p, err := f.boot(h)
+		if running[h.Name] != 0 { // perhaps not for long: another Up was killed
+			waiting = append(waiting, f.process(h))
+			continue
+		}
+		p, err := f.boot(ctx, h)
 		if err != nil {
 			return fmt.Errorf("start %s: %w", h.Name, err)
 		}
@@ -176,10 +232,26 @@ func (f *Fleet) start(ctx context.Context, names []string) error {
 	return nil
 }
 
-// Down ends every host with all of its processes and removes the state folder.
+// Down ends every host with all of its processes and removes the state folder,
+// the record last: a Down that is killed can be repeated.
 func (f *Fleet) Down() error {
 	if err := f.stop(); err != nil {
 		return err
+	}
+	entries, err := os.ReadDir(f.state)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == recordFile {
+			continue
+		}
+		if err := os.RemoveAll(f.path(e.Name())); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(f.state)
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +12,7 @@ type Host struct {
 	Name    string
 	System  string // what it stands in for: "aarch64-darwin"
 	Address string
+	Systemd bool // it boots a systemd
 }
 
 // Port is where every host's sshd listens.
@@ -29,7 +31,7 @@ func RandomNet() string {
 func (f *Fleet) Hosts() []Host {
 	hosts := make([]Host, len(hostNames))
 	for i, name := range hostNames {
-		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2)}
+		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2), Systemd: slices.Contains(f.systemd, name)}
 	}
 	hosts[0].System = "x86_64-linux"
 	return hosts
