@@ -1,0 +1,86 @@
+package remote
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A lockReport is what a script about a lock says, line by line: one word of
+// what it found first, or "fail" and why.
+type lockReport struct {
+	held    func() // told of the line "held"
+	renewed func(n int)
+
+	mu    sync.Mutex
+	rest  []byte
+	lines []string
+}
+
+// lockReportLimit bounds the lines that are kept.
+const lockReportLimit = 100
+
+func (r *lockReport) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rest = append(r.rest, p...)
+	for {
+		line, rest, found := bytes.Cut(r.rest, []byte("\n"))
+		if !found {
+			r.rest = r.rest[max(0, len(r.rest)-noiseLimit):]
+			return len(p), nil
+		}
+		r.rest = rest
+		r.take(string(line))
+	}
+}
+
+func (r *lockReport) take(line string) {
+	n, isAnswer := strings.CutPrefix(line, "ok ")
+	switch {
+	case isAnswer && r.renewed != nil:
+		if n, err := strconv.Atoi(n); err == nil {
+			r.renewed(n)
+		}
+	case line == "held" && r.held != nil:
+		r.held()
+		r.held = nil
+	case len(r.lines) < lockReportLimit:
+		r.lines = append(r.lines, line)
+	}
+}
+
+// is says whether a line begins with the word.
+func (r *lockReport) is(word string) bool {
+	_, found := r.after(word)
+	return found
+}
+
+// after returns what follows the word on the first line that begins with it.
+func (r *lockReport) after(word string) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, line := range r.lines {
+		if first, rest, _ := strings.Cut(line, " "); first == word {
+			return rest, true
+		}
+	}
+	return "", false
+}
+
+func (r *lockReport) holder() Holder {
+	line, _ := r.after("busy")
+	return parseHolder(line)
+}
+
+// complaint is what a script said that fits nothing else.
+func (r *lockReport) complaint() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	text := strings.TrimPrefix(strings.TrimSpace(strings.Join(r.lines, "\n")), "fail ")
+	if text == "" {
+		return "the process for it ended without a word"
+	}
+	return text
+}

@@ -1,0 +1,415 @@
+package remote
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// A lockChild is a script about the lock as a host runs it, with another shell
+// in place of /bin/sh.
+type lockChild struct {
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	held  chan struct{}
+	ended chan struct{}
+	said  *lockReport
+}
+
+// lockScripted starts a script; as is the account, 0 for ours.
+func lockScripted(t *testing.T, shell []string, text, folder string, h Holder, l lease, as uint32) *lockChild {
+	t.Helper()
+	c := &lockChild{held: make(chan struct{}), ended: make(chan struct{})}
+	c.said = &lockReport{held: func() { close(c.held) }}
+	text = oneWord(text, false)
+	text = strings.TrimSuffix(text[strings.Index(text, "'")+1:], "'")
+	c.cmd = exec.Command(shell[0], append(shell[1:len(shell):len(shell)], "-c", text)...)
+	c.cmd.Env = append(os.Environ(), "INFRA_LOCK_DIR="+folder)
+	c.cmd.Stderr = &announced{next: c.said, answer: func() {}}
+	if as != 0 {
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: as, Gid: as}}
+	}
+	c.cmd.WaitDelay = 10 * time.Second
+	var err error
+	c.stdin, err = c.cmd.StdinPipe()
+	must(t, err)
+	must(t, c.cmd.Start())
+	line, err := h.words()
+	must(t, err)
+	_, err = io.WriteString(c.stdin, lockHead(h, line, l.length, 100*time.Millisecond))
+	must(t, err)
+	go func() { _ = c.cmd.Wait(); close(c.ended) }()
+	t.Cleanup(func() { c.stdin.Close(); <-c.ended })
+	return c
+}
+
+// holds waits until the script has the lock, or has ended without.
+func (c *lockChild) holds() bool {
+	select {
+	case <-c.held:
+		return true
+	case <-c.ended:
+		return false
+	}
+}
+
+func tokenOf(n int) Holder {
+	h := crs
+	h.Token = "T" + strings.Repeat("A", n)
+	return h
+}
+
+// lockShells are those that may be a host's /bin/sh.
+func lockShells(t *testing.T) map[string][]string {
+	all := shells(t)
+	path, err := exec.LookPath("mksh")
+	must(t, err)
+	all["mksh"] = []string{path}
+	delete(all, "sh") // it is one of them
+	return all
+}
+
+func TestLockUnderEachShell(t *testing.T) {
+	for name, shell := range lockShells(t) {
+		t.Run(name, func(t *testing.T) {
+			folder := filepath.Join(t.TempDir(), "lock")
+			t.Run("one of 100", func(t *testing.T) { lockOneOfHundred(t, shell, folder) })
+			t.Run("lease", func(t *testing.T) { lockLeaseEnds(t, shell, folder) })
+			t.Run("end of input", func(t *testing.T) { lockInputEnds(t, shell, folder) })
+			t.Run("killed", func(t *testing.T) { lockHolderIsKilled(t, shell, folder) })
+			eventually(t, "nothing is left", func() bool { return len(processesIn(folder)) == 0 })
+		})
+	}
+}
+
+// The first round makes the folder as well.
+func lockOneOfHundred(t *testing.T, shell []string, folder string) {
+	const takers = 100
+	var all []*lockChild
+	got := make(chan bool, takers)
+	for n := range takers {
+		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), hostLease, 0)
+		all = append(all, c)
+		go func() { got <- c.holds() }()
+	}
+	have := 0
+	for range takers {
+		if <-got {
+			have++
+		}
+	}
+	if have != 1 {
+		t.Errorf("%d have the lock", have)
+	}
+	for _, c := range all {
+		c.stdin.Close()
+		if !isClosed(c.held) && c.said.holder().User != "crs" {
+			t.Errorf("a taker was told %q", c.said.complaint())
+		}
+	}
+	eventually(t, "the lock is free", func() bool { return len(processesIn(folder)) == 0 })
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Renewals keep the lock, their lack ends it, while the input stays open.
+func lockLeaseEnds(t *testing.T, shell []string, folder string) {
+	c := lockScripted(t, shell, lockScript, folder, tokenOf(0), lease{500 * time.Millisecond, 0}, 0)
+	answered := make(chan int, 100)
+	c.said.renewed = func(n int) { answered <- n }
+	if !c.holds() {
+		t.Fatal(c.said.complaint())
+	}
+	began := time.Now()
+	for n := 0; time.Since(began) < 1500*time.Millisecond; n++ {
+		_, err := io.WriteString(c.stdin, strconv.Itoa(n)+"\n")
+		must(t, err)
+		if got := <-answered; got != n {
+			t.Errorf("%d was answered by %d", n, got)
+		}
+		time.Sleep(100 * time.Millisecond) // less than the lease: that is what is tried
+	}
+	silent := time.Now()
+	eventually(t, "the lease has ended", func() bool { return len(processesIn(folder)) == 0 })
+	if took := time.Since(silent); took < 300*time.Millisecond || took > 3*time.Second {
+		t.Errorf("the lock was free after %s", took)
+	}
+}
+
+func lockInputEnds(t *testing.T, shell []string, folder string) {
+	for n := range 4 {
+		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), hostLease, 0)
+		if !c.holds() {
+			t.Fatal(c.said.complaint())
+		}
+		must(t, c.stdin.Close())
+		eventually(t, "it has ended", func() bool { return len(processesIn(folder)) == 0 })
+		if left, _ := os.ReadDir(folder); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+func lockHolderIsKilled(t *testing.T, shell []string, folder string) {
+	for n := range 10 {
+		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), hostLease, 0)
+		if !c.holds() {
+			t.Fatal(c.said.complaint())
+		}
+		must(t, c.cmd.Process.Kill())
+		must(t, c.stdin.Close())
+	}
+}
+
+// flock and perl exclude each other; without both there is an error.
+func TestLockTools(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "lock")
+	path := os.Getenv("PATH")
+	const all = "sh mkdir chmod chown id ls cat mv rm head tr grep sleep "
+	with := func(tool string) *lockChild {
+		bin := t.TempDir()
+		t.Setenv("PATH", path)
+		for _, name := range strings.Fields(all + tool) {
+			found, err := exec.LookPath(name)
+			must(t, err)
+			must(t, os.Symlink(found, filepath.Join(bin, name)))
+		}
+		t.Setenv("PATH", bin)
+		return lockScripted(t, []string{"/bin/sh"}, lockScript, folder, tokenOf(len(tool)), hostLease, 0)
+	}
+	for _, pair := range [][2]string{{"flock", "perl"}, {"perl", "flock"}, {"perl", "perl"}} {
+		first := with(pair[0])
+		if !first.holds() {
+			t.Fatal(first.said.complaint())
+		}
+		if second := with(pair[1]); second.holds() || second.said.holder().User != "crs" {
+			t.Errorf("%v: both have the lock, or %q", pair, second.said.complaint())
+		}
+		must(t, first.stdin.Close())
+		eventually(t, "the lock is free", func() bool { return len(processesIn(folder)) == 0 })
+	}
+	if none := with(""); none.holds() || !strings.Contains(none.said.complaint(), "needs flock (of util-linux) or perl") {
+		t.Errorf("got %q", none.said.complaint())
+	}
+}
+
+// Logins of all accounts exclude one another, whoever was first.
+func TestLockOfTwoLogins(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs other accounts")
+	}
+	const nobody, daemon = 65534, 1
+	for _, uids := range [][2]uint32{{0, nobody}, {nobody, 0}, {nobody, daemon}} {
+		top, err := os.MkdirTemp("", "lock")
+		must(t, err)
+		defer os.RemoveAll(top)
+		must(t, os.Chmod(top, 0o777|os.ModeSticky))
+		folder := filepath.Join(top, "lock")
+		for _, pair := range [][2]uint32{uids, {uids[1], uids[0]}} {
+			first := lockScripted(t, []string{"/bin/sh"}, lockScript, folder, tokenOf(int(pair[0])%7), hostLease, pair[0])
+			if !first.holds() {
+				t.Fatalf("%v: %s", pair, first.said.complaint())
+			}
+			second := lockScripted(t, []string{"/bin/sh"}, lockScript, folder, tokenOf(int(pair[1])%7+10), hostLease, pair[1])
+			if second.holds() || second.said.holder().Token != tokenOf(int(pair[0])%7).Token {
+				t.Errorf("%v: both have the lock, or %q", pair, second.said.complaint())
+			}
+			must(t, first.stdin.Close())
+			eventually(t, "the lock is free", func() bool { return len(processesIn(folder)) == 0 })
+		}
+		info, err := os.Stat(folder)
+		must(t, err)
+		if owner := info.Sys().(*syscall.Stat_t).Uid; owner != min(uids[0], uids[1]) && uids[1] != daemon || info.Mode().Perm() != 0o777 || info.Mode()&os.ModeSticky == 0 {
+			t.Errorf("%v: the folder is %v of %d", uids, info.Mode(), owner)
+		}
+	}
+}
+
+// The command lines must be one word for whatever shell a login has.
+func TestLockScriptsAreOneWord(t *testing.T) {
+	for _, text := range []string{lockScript, holderScript, breakScript} {
+		line := strings.TrimSuffix(strings.TrimPrefix(oneWord(text, false), "exec /bin/sh -c '"), "'")
+		line = strings.ReplaceAll(line, "$!;", "") // no shell takes that for an event
+		for _, bad := range []string{"'", "\n", "!", `\\`, started} {
+			if i := strings.Index(line, bad); i >= 0 {
+				t.Errorf("%q in %q", bad, line[max(0, i-20):])
+			}
+		}
+	}
+	folder := filepath.Join(t.TempDir(), "lock")
+	for _, login := range []string{"fish", "tcsh", "zsh", "mksh", "bash", "dash"} {
+		path, err := exec.LookPath(login)
+		must(t, err)
+		child := exec.Command(path, "-c", oneWord(lockScript, false))
+		var said bytes.Buffer
+		child.Env, child.Stderr = append(os.Environ(), "INFRA_LOCK_DIR="+folder), &said
+		child.Stdin = strings.NewReader(lockHead(tokenOf(0), "{}", time.Second, time.Second) + "0\n")
+		must(t, child.Run())
+		if said.String() != started+"\nheld\nok 0\n" {
+			t.Errorf("%s: %q", login, &said)
+		}
+	}
+}
+
+// A wire passes everything on, until it is cut without a word to either side.
+type wire struct {
+	port int
+	mu   sync.Mutex
+	cut  bool
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	w := &wire{port: l.Addr().(*net.TCPAddr).Port}
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				near.Close()
+				return
+			}
+			t.Cleanup(func() { near.Close(); far.Close() })
+			go w.pass(near, far)
+			go w.pass(far, near)
+		}
+	}()
+	return w
+}
+
+func (w *wire) pass(from, to net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		w.mu.Lock()
+		cut := w.cut
+		w.mu.Unlock()
+		if cut {
+			continue // an error is not passed on either
+		}
+		if err != nil {
+			to.Close()
+			return
+		}
+		to.Write(buf[:n])
+	}
+}
+
+// A network that says nothing any more holds the lock for the lease, and for
+// as long as a command of the connection runs.
+func TestLockOnSilentNetwork(t *testing.T) {
+	s, _ := lockServer(t)
+	w := newWire(t, s.address())
+	b := s.pool(t)
+	config, err := os.ReadFile(s.sshConfig(t))
+	must(t, err)
+	through := filepath.Join(s.dir, "through")
+	must(t, os.WriteFile(through, bytes.Replace(config, []byte("Port "+strconv.Itoa(s.port)), []byte("Port "+strconv.Itoa(w.port)), 1), 0o600))
+	a := NewPool(Config{SSHConfig: through, Grace: time.Second})
+	l := take(t, a, crs)
+	id, out, done := marker(), newSignalled(), make(chan error, 1)
+	cmd := deaf(id)
+	cmd.Stdout = out
+	go func() {
+		_, err := a.Run(within(t, 60*time.Second), target, cmd)
+		done <- err
+	}()
+	<-out.came
+	began := time.Now()
+	w.mu.Lock()
+	w.cut = true
+	w.mu.Unlock()
+	heldBy(t, b)
+	isLost(t, l, testLease.length+soon, "target has not answered for")
+	var got *HostLock
+	eventually(t, "the lock is free", func() bool {
+		var err error
+		got, err = b.lock(within(t, 20*time.Second), target, other, testLease)
+		return err == nil
+	})
+	if found := processes(id); len(found) > 0 {
+		t.Errorf("the lock is free, but %q runs", found)
+	}
+	if took := time.Since(began); took < testLease.length-testLease.renewal || took > testLease.length+10*time.Second {
+		t.Errorf("the lock was free after %s", took)
+	}
+	must(t, got.Release())
+	complains(t, l.Release(), "has not answered", "")
+	must(t, a.Close())
+	if err := <-done; !errors.Is(err, ErrLost) {
+		t.Errorf("the command: %v", err)
+	}
+}
+
+func FuzzParseHolder(f *testing.F) {
+	line, err := crs.words()
+	must2(f, err)
+	for _, s := range []string{"", " ", "T 1 " + line, "T 1 {}", "T", `T 1 {"user":"\u001b[2J"}`, "T 1 {\"since\":\"x\"}", "T 1 null", "\x1b 1 {}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		h := parseHolder(s)
+		for _, r := range h.String() + h.Token {
+			if !unicode.IsPrint(r) {
+				t.Errorf("%q would reach a terminal", r)
+			}
+		}
+		if again, err := h.words(); err != nil || len(again) > 4000 {
+			t.Errorf("%d bytes, %v", len(again), err)
+		}
+	})
+}
+
+func must2(f *testing.F, err error) {
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func TestHolderSurvivesTheHost(t *testing.T) {
+	for _, h := range []Holder{
+		crs, {}, {User: "o'brien \"x\" $HOME `id` \\ é漢", Run: "r"}, {Machine: strings.Repeat("m", wordLimit)},
+		{Plan: strings.Repeat(`"`, wordLimit), Run: strings.Repeat(`<`, wordLimit), User: "u", Machine: strings.Repeat(`&`, wordLimit)},
+	} {
+		folder := filepath.Join(t.TempDir(), "lock")
+		h.Token = "TOKEN"
+		c := lockScripted(t, []string{"/bin/sh"}, lockScript, folder, h, hostLease, 0)
+		if !c.holds() {
+			t.Fatal(c.said.complaint())
+		}
+		q := lockScripted(t, []string{"/bin/sh"}, holderScript, folder, Holder{}, hostLease, 0)
+		<-q.ended
+		got := q.said.holder()
+		if !got.Since.Equal(h.Since) {
+			t.Errorf("since %s, want %s", got.Since, h.Since)
+		}
+		got.Since = h.Since
+		if got != h {
+			t.Errorf("got %+v, want %+v", got, h)
+		}
+	}
+}
