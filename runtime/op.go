@@ -63,6 +63,13 @@ type Op struct {
 	// time did. Nothing else is ever carried out twice without a person's word.
 	Repeatable bool
 
+	// Settle finds out what became of the operation, where an earlier process
+	// of the run ended while it was in flight. nil: nothing can tell.
+	Settle Settle
+	// Forget takes away what only Settle needs. It is called when the journal
+	// has the operation's end, and may be called late, or never.
+	Forget func(context.Context)
+
 	// NotKnown makes what the plan gets from a preview that cannot know the
 	// answer: nothing of it, or as much of it as is certain.
 	NotKnown func() starlark.Value
