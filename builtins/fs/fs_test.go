@@ -2,6 +2,7 @@ package fs_test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -83,6 +84,35 @@ func TestErrors(t *testing.T) {
 		if hint := runtime.HintOf(err); !strings.Contains(hint, tt.hint) {
 			t.Errorf("%s: hint %q, want %q", tt.code, hint, tt.hint)
 		}
+	}
+}
+
+// TestWhetherAFileWasWritten: what was in flight is read back.
+func TestWhetherAFileWasWritten(t *testing.T) {
+	root := t.TempDir()
+	const code = `fs.write("f", "whole\n", mode = "0600")`
+	for _, tt := range []struct {
+		name, have string
+		mode       os.FileMode
+		fate       runtime.Fate
+	}{
+		{"it was", "whole\n", 0o600, runtime.Done},
+		{"another is there", "old\n", 0o600, runtime.NotDone},
+		{"its mode is another", "whole\n", 0o644, runtime.NotDone},
+		{"none is there", "", 0, runtime.NotDone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_ = os.Remove(filepath.Join(root, "f"))
+			if tt.mode != 0 {
+				put(t, root, "f", tt.have, tt.mode)
+			}
+			d := calltest.Door{DryRun: true}
+			d.Must(t, fs.Specs(root), code)
+			fate, res, err := d.Ops[0].Settle(t.Context(), io.Discard)
+			if fate != tt.fate || err != nil || res.Changed != (fate == runtime.Done) {
+				t.Errorf("got %v, %v, %v", fate, res, err)
+			}
+		})
 	}
 }
 

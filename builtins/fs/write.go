@@ -44,7 +44,7 @@ func (m module) write(c *call.Call, a writeArgs) (starlark.Value, error) {
 	w := writing{file.Wanted{Path: a.Path, Content: a.Content, Mode: mode}, m.at(a.Path)}
 	r := file.Replacement{Kind: "write_result", Path: a.Path, Compare: w.compare, Foresee: w.foresee, Write: w.replace}
 	names := file.Names(w.at)
-	return c.Value(runtime.Op{Show: a.Path, Looks: names, Alters: names, Repeatable: true, Predict: r.Predict, Run: r.Run})
+	return c.Value(runtime.Op{Show: a.Path, Looks: names, Alters: names, Repeatable: true, Predict: r.Predict, Run: r.Run, Settle: r.Settle})
 }
 
 // writing is one file that is to be written.

@@ -54,5 +54,5 @@ func (m module) put(c *call.Call, a putArgs) (starlark.Value, error) {
 	// all below it, and besides this file there is nothing.
 	files := names(a.Path)
 	return c.Value(runtime.Op{Host: a.Host.Name, Show: p.show(), Looks: files, Alters: files, Repeatable: true,
-		Here: p.here(), Predict: r.Predict, Run: r.Run})
+		Here: p.here(), Predict: r.Predict, Run: r.Run, Settle: r.Settle})
 }

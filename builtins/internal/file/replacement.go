@@ -48,6 +48,19 @@ func (r Replacement) Run(ctx context.Context, _ io.Writer) (runtime.Result, erro
 	return runtime.Result{Changed: true, Value: r.result(true)}, nil
 }
 
+// Settle reads the file back. One that is as it shall be counts as changed: it
+// may not have been so before, and what waits for a change must not miss it.
+func (r Replacement) Settle(ctx context.Context, _ io.Writer) (runtime.Fate, runtime.Result, error) {
+	differs, err := r.Compare(ctx)
+	switch {
+	case err != nil:
+		return runtime.Untold, runtime.Result{}, err
+	case len(differs) > 0:
+		return runtime.NotDone, runtime.Result{}, nil
+	}
+	return runtime.Done, runtime.Result{Changed: true, Value: r.result(true)}, nil
+}
+
 func (r Replacement) result(changed bool) *runtime.Record {
 	return runtime.NewRecord(r.Kind, runtime.Field{Name: "changed", Value: starlark.Bool(changed)},
 		runtime.Field{Name: "path", Value: starlark.String(r.Path)})
