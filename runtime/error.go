@@ -13,6 +13,8 @@ var (
 	ErrHeld = errors.New("held")
 	// ErrLocked: another run works on the host.
 	ErrLocked = errors.New("locked")
+	// ErrUntold: an operation was begun, and nothing says whether it finished.
+	ErrUntold = errors.New("whether the command finished is not known")
 )
 
 // hinted is an error with advice.
@@ -37,6 +39,15 @@ func HintOf(err error) string {
 	}
 	return ""
 }
+
+// A SkippedError says why a step was not started: another one did not succeed.
+type SkippedError struct {
+	Why   string // in full
+	Cause string // the step that it began with: "switch on blackphos"
+	Ended Status // how that one ended
+}
+
+func (e *SkippedError) Error() string { return e.Why }
 
 // NotKnownError ends a step's preview: its code asked for a value that only a
 // real run will know.

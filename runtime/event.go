@@ -40,6 +40,7 @@ const (
 	StepRestored EventKind = "step_restored" // an earlier process has ended the step; for people, not kept
 	StepRetried  EventKind = "step_retried"  // an attempt failed; Err says why
 	OpAsked      EventKind = "op_asked"      // before the operation: a reader's error stops it
+	OpResumed    EventKind = "op_resumed"    // an operation that was in flight when an earlier process ended is looked for; for people, not kept
 	OpOutput     EventKind = "op_output"     // a line of what a tool prints; for progress, not kept
 	OpEnded      EventKind = "op_ended"
 	Logged       EventKind = "logged" // the plan called log() or print()

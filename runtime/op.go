@@ -64,7 +64,8 @@ type Op struct {
 	Repeatable bool
 
 	// Settle finds out what became of the operation, where an earlier process
-	// of the run ended while it was in flight. nil: nothing can tell.
+	// of the run ended, or lost sight of it, while it was in flight. nil:
+	// nothing can tell.
 	Settle Settle
 	// Forget takes away what only Settle needs. It is called when the journal
 	// has the operation's end, and may be called late, or never.

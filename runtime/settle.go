@@ -20,6 +20,8 @@ const (
 // on, once it has ended. Of what is [Done] it returns how it ended, the result
 // or the error, as [Op.Run] would have. An error of what is not says why it
 // could not be found out. What a tool prints, or has printed, goes to log.
+// Without a Settle, what was in flight is repeated where it may be, and put to
+// a person otherwise.
 type Settle func(ctx context.Context, log io.Writer) (Fate, Result, error)
 
 type opIDKey struct{}

@@ -150,7 +150,7 @@ func (w *words) line(e runtime.Event) string {
 		return w.under(who, w.doubt("unknown: ")+oneLine(e.Text))
 	case runtime.StepRetried:
 		return w.under(who, w.change("trying again: ")+oneLine(detailsOf(e.Err).msg))
-	case runtime.OpAsked, runtime.OpEnded:
+	case runtime.OpAsked, runtime.OpResumed, runtime.OpEnded:
 		if w.brief || e.Op == nil {
 			return ""
 		}
@@ -177,8 +177,11 @@ func (w *words) under(who instance, text string) string {
 
 func (w *words) op(e runtime.Event) string {
 	name := e.Op.Op.Name
-	if e.Kind == runtime.OpAsked {
+	switch e.Kind {
+	case runtime.OpAsked:
 		return strings.TrimSpace(name + " " + oneLine(e.Op.Op.Show))
+	case runtime.OpResumed:
+		return "finding out what became of " + strings.TrimSpace(name+" "+oneLine(e.Op.Op.Show))
 	}
 	text := name + " done " + elapsed(e.Took)
 	if e.Status != runtime.OK {

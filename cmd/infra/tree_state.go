@@ -72,7 +72,7 @@ func (s *treeState) apply(e runtime.Event) {
 	switch e.Kind {
 	case runtime.StepStarted:
 		row.start(e)
-	case runtime.OpAsked:
+	case runtime.OpAsked, runtime.OpResumed:
 		in := row.start(e)
 		in.ops = append(in.ops, &treeOp{id: e.Op.ID, op: e.Op.Op})
 	case runtime.OpOutput:

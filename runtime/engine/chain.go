@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,7 +27,8 @@ type policy struct {
 //   - stoppable before announced: an operation that will not start must not be
 //     journaled as begun;
 //   - announced round all that can fail: the journal has every operation
-//     before it starts, and how it ended, whatever happens further in;
+//     before it starts, and how it ended where that is known, whatever happens
+//     further in;
 //   - located and scrubbed inside announced: the journal gets the error as
 //     people will see it, and no secret in it.
 var policies = []policy{
@@ -94,21 +96,71 @@ func stoppable(r *run, next runtime.Do) runtime.Do {
 func announced(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		t, started := taskOf(ctx), time.Now()
-		out := &output{run: r, task: t, op: &runtime.OpEvent{ID: int(r.ops.Add(1)), Op: op}}
-		asked := t.event(runtime.OpAsked)
-		asked.Op, asked.Pos = out.op, op.Pos
-		if err := r.emit(asked); err != nil {
+		out, err := r.begin(ctx, t, op)
+		if err != nil {
 			return runtime.Result{}, err
 		}
-		res, err := next(withOutput(ctx, out), op)
+		res, err := next(withOutput(runtime.WithOpID(ctx, r.opID(out.op)), out), op)
 		ended := t.event(runtime.OpEnded)
 		ended.Op, ended.Pos, ended.Took = out.end(res), op.Pos, time.Since(started)
 		ended.Status, ended.Err, ended.Text = verdict(err), err, out.note
+		switch {
+		case errors.Is(err, errNothingTells):
+			return res, err // who looked for it says how it ends
+		case inFlight(op, err):
+			r.tell(ended) // it has no end that could be kept
+			return res, err
+		}
 		if lost := r.emit(ended); lost != nil && err == nil {
 			return runtime.Result{}, lost
 		}
+		r.forget(ctx, op, out.op)
 		return res, err
 	}
+}
+
+// begin tells the readers that an operation begins, or that one which an
+// earlier process began goes on.
+func (r *run) begin(ctx context.Context, t *task, op runtime.Op) (*output, error) {
+	out := &output{run: r, task: t, op: &runtime.OpEvent{Op: op}}
+	asked := t.event(runtime.OpAsked)
+	asked.Op, asked.Pos = out.op, op.Pos
+	if cut := cutOf(ctx); cut != nil {
+		asked.Kind, out.op.ID, out.resumed = runtime.OpResumed, cut.ID, true
+		r.tell(asked)
+		return out, nil
+	}
+	out.op.ID = int(r.ops.Add(1))
+	return out, r.emit(asked)
+}
+
+// inFlight says whether op may go on, or may have come about, although it ended
+// with err here. The journal then has no end of it, and what resumes the run
+// looks for it.
+func inFlight(op runtime.Op, err error) bool {
+	if op.Effect < runtime.Change {
+		return false
+	}
+	return errors.Is(err, runtime.ErrUntold) || op.Settle != nil && isStop(err)
+}
+
+// opID is the name of an operation among those of all runs.
+func (r *run) opID(op *runtime.OpEvent) string { return fmt.Sprintf("%s-%d", r.id, op.ID) }
+
+// forgetting bounds how long taking away what only a resumed run would need may take.
+const forgetting = 10 * time.Second
+
+// forget lets an operation that the journal has take away its traces, while the
+// step goes on. What stays is of no harm.
+func (r *run) forget(ctx context.Context, op runtime.Op, e *runtime.OpEvent) {
+	if op.Forget == nil || r.file.Preview {
+		return
+	}
+	r.forgets.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(runtime.WithOpID(ctx, r.opID(e))), forgetting)
+		defer cancel()
+		op.Forget(ctx)
+	})
 }
 
 // scrubbing takes the secrets out of errors.

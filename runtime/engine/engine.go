@@ -128,6 +128,8 @@ type run struct {
 	ops    atomic.Int64
 	lost   atomic.Pointer[error] // why the journal could not be written
 	show   sync.Mutex            // readers see one event at a time
+
+	forgets sync.WaitGroup // operations that take away their traces
 	totals runtime.Totals
 }
 
@@ -237,6 +239,7 @@ func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
 	if r.file.Preview {
 		r.doubt(tasks.groups)
 	}
+	r.forgets.Wait()
 	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}
 	err := r.emit(runtime.Event{Kind: runtime.RunEnded, Status: status, Totals: &out.Totals, Took: out.Took})
 	if lost := r.lost.Load(); lost != nil {
@@ -250,7 +253,7 @@ func (r *run) status() runtime.Status {
 	r.show.Lock()
 	defer r.show.Unlock()
 	switch {
-	case r.stop.Err() != nil && r.totals.Steps[runtime.Interrupted]+r.totals.Checks[runtime.Interrupted] > 0:
+	case r.totals.Steps[runtime.Interrupted]+r.totals.Checks[runtime.Interrupted] > 0:
 		return runtime.Interrupted
 	case r.totals.Steps[runtime.Failed] > 0 || r.totals.Checks[runtime.Failed] > 0:
 		return runtime.Failed
@@ -270,13 +273,21 @@ func (r *run) emit(e runtime.Event) error {
 			return err
 		}
 	}
+	r.tell(e)
+	return nil
+}
+
+// tell hands an event to who watches, and not to the journal.
+func (r *run) tell(e runtime.Event) {
+	if e.Time.IsZero() {
+		e.Time, e.Run = time.Now(), r.id
+	}
 	r.show.Lock()
 	defer r.show.Unlock()
 	r.count(e)
 	if r.opts.Show != nil {
 		r.opts.Show(e)
 	}
-	return nil
 }
 
 // count keeps the totals; r.show is held.

@@ -20,6 +20,8 @@ type output struct {
 	op   *runtime.OpEvent
 	note string // what a preview adds to the operation
 
+	resumed bool // an earlier process began the operation
+
 	mu    sync.Mutex // a tool's stdout and stderr come from two goroutines
 	file  *os.File   // nil until something is printed
 	scrub *runtime.ScrubWriter
@@ -76,7 +78,11 @@ func (k keeper) Write(p []byte) (int, error) {
 func (o *output) open() {
 	name := fmt.Sprintf("%04d-%s.log", o.op.ID, strings.ReplaceAll(o.op.Op.Name, ".", "-"))
 	path := filepath.Join(o.run.journal.Folder(o.run.id), name)
-	if f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600); err == nil {
+	flags := os.O_CREATE | os.O_WRONLY | os.O_EXCL
+	if o.resumed {
+		flags = os.O_CREATE | os.O_WRONLY | os.O_TRUNC // what it printed before is printed again
+	}
+	if f, err := os.OpenFile(path, flags, 0o600); err == nil {
 		o.file, o.op.Output = f, name
 	}
 }

@@ -43,13 +43,21 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 		end.Status = runtime.Warned
 	}
 	if end.Status == runtime.Failed && err != nil && runtime.HintOf(err) == "" {
-		err = runtime.WithHint(err, "mend it and run the plan again; infra log %s shows what was done and printed", r.id)
+		err = runtime.WithHint(err, "%s", r.advice(err))
 	}
 	end.Err, end.Took = scrubbed(err), time.Since(started)
 	if err := r.emit(end); err != nil {
 		return starlark.None, runtime.Failed
 	}
 	return done.value, end.Status
+}
+
+// advice is what can always be done about a failure of a step.
+func (r *run) advice(err error) string {
+	if errors.Is(err, runtime.ErrUntold) {
+		return "infra resume " + r.id + " finds out what became of it, or asks, and goes on"
+	}
+	return "mend it and run the plan again; infra log " + r.id + " shows what was done and printed"
 }
 
 // A returned is what a task's function returned, for those that need it and

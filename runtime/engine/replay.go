@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"time"
 
 	"go.starlark.net/starlark"
 
@@ -35,7 +34,7 @@ func replayOf(past journal.Step, lenient bool) *replay {
 	for _, op := range past.Ops {
 		cut := op.Status == journal.InFlight || op.Status == runtime.Interrupted
 		if op.Effect == runtime.Read.String() {
-			if !cut && op.Started.After(retried) {
+			if !cut && op.ID > retried {
 				rp.reads = append(rp.reads, op)
 			}
 			continue
@@ -44,7 +43,7 @@ func replayOf(past journal.Step, lenient bool) *replay {
 		switch {
 		case cut:
 			rp.cut = &op
-		case op.Started.After(retried):
+		case op.ID > retried:
 			rp.acts = append(rp.superseded(op), op)
 		case op.Status == runtime.OK:
 			rp.feats = append(rp.feats, op)
@@ -85,13 +84,15 @@ func (rp *replay) superseded(op journal.Op) []journal.Op {
 	return rp.acts
 }
 
-func lastRetry(past journal.Step) (at time.Time) {
+// lastRetry is the newest operation when the step was last tried again: a clock
+// may have been set back since, so times tell nothing.
+func lastRetry(past journal.Step) (op int) {
 	for _, l := range past.Logs {
 		if l.Kind == runtime.StepRetried {
-			at = l.Time
+			op = max(op, l.After)
 		}
 	}
-	return at
+	return op
 }
 
 // replayed answers from what was done before.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"infra/runtime"
 	"infra/runtime/journal"
@@ -54,9 +56,19 @@ func (r *run) takeOver(t *task, s journal.Step) {
 	}
 }
 
+// errNothingTells: what is asked about an operation in flight does not tell its
+// fate.
+var errNothingTells = errors.New("nothing tells")
+
 // settle decides what to do about op, which was in flight when the earlier
 // process ended: cut is what the journal has of it.
 func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next runtime.Do) (runtime.Result, error) {
+	if op.Settle != nil && cut.Status == journal.InFlight {
+		res, err := next(withCut(ctx, cut), r.lookedFor(op))
+		if !errors.Is(err, errNothingTells) {
+			return res, err
+		}
+	}
 	if op.Effect == runtime.Build || op.Repeatable {
 		r.close(ctx, cut, op, runtime.Interrupted, "carried out again")
 		return next(ctx, op)
@@ -74,6 +86,38 @@ func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next ru
 	}
 	r.close(ctx, cut, op, runtime.OK, "taken as done")
 	return runtime.Result{Value: notKnown(op), Changed: true}, nil
+}
+
+type cutKey struct{}
+
+// withCut makes the next operation the one that the journal has as cut.
+func withCut(ctx context.Context, cut journal.Op) context.Context {
+	return context.WithValue(ctx, cutKey{}, &cut)
+}
+
+func cutOf(ctx context.Context) *journal.Op {
+	cut, _ := ctx.Value(cutKey{}).(*journal.Op)
+	return cut
+}
+
+// lookedFor is op as it goes on: its fate is found out, and it is carried out,
+// still as the operation that the journal has as begun, only if nothing of it
+// had happened. Where it cannot be found out, a person's word counts.
+func (r *run) lookedFor(op runtime.Op) runtime.Op {
+	begin := op.Run
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+		fate, res, err := op.Settle(ctx, log)
+		switch {
+		case fate == runtime.Done:
+			return res, err
+		case err != nil && r.opts.InFlight == AskInFlight:
+			return runtime.Result{}, fmt.Errorf("finding out what became of it: %w; %w", err, runtime.ErrUntold)
+		case fate == runtime.NotDone:
+			return begin(ctx, log)
+		}
+		return runtime.Result{}, errNothingTells
+	}
+	return op
 }
 
 // askInFlight puts two questions to a person, neither of which has an answer

@@ -3,7 +3,6 @@ package remote
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -18,7 +17,7 @@ import (
 )
 
 // ErrLost marks the error of a command whose connection went away.
-var ErrLost = errors.New("whether the command finished is not known")
+var ErrLost = runtime.ErrUntold
 
 // After a command has ended, a daemon that it left behind may hold its output
 // open. Output is read on until it ends, until nothing came for drainQuiet, or
