@@ -23,11 +23,11 @@ const (
 
 // benchJournal measures what the journal adds to a run, on the disk of dir.
 func benchJournal(out io.Writer, dir string) error {
-	many, err := recording(dir, recordWorkers, recordedOps)
+	many, err := recording(dir, recordWorkers, recordedOps, recordOne)
 	if err != nil {
 		return err
 	}
-	alone, err := recording(dir, 1, recordedOps/10)
+	alone, err := recording(dir, 1, recordedOps/10, recordOne)
 	if err != nil {
 		return err
 	}
@@ -43,9 +43,9 @@ func benchJournal(out io.Writer, dir string) error {
 	return nil
 }
 
-// recording is how long it takes workers to record count operations in a new
-// journal below dir.
-func recording(dir string, workers, count int) (took time.Duration, err error) {
+// recording is how long it takes workers to record count things, each by
+// record, in a new journal below dir.
+func recording(dir string, workers, count int, record func(j *journal.Journal, id, worker int) error) (took time.Duration, err error) {
 	root, err := os.MkdirTemp(dir, "journal-")
 	if err != nil {
 		return 0, err
@@ -65,7 +65,7 @@ func recording(dir string, workers, count int) (took time.Duration, err error) {
 	for w := range workers {
 		group.Go(func() {
 			for id := w + 1; id <= count && failed[w] == nil; id += workers {
-				failed[w] = recordOne(j, id, fmt.Sprintf("h%d", w))
+				failed[w] = record(j, id, w)
 			}
 		})
 	}
@@ -73,7 +73,9 @@ func recording(dir string, workers, count int) (took time.Duration, err error) {
 	return time.Since(started), errors.Join(failed...)
 }
 
-func recordOne(j *journal.Journal, id int, host string) error {
+// recordOne records one operation of a step that its worker began long ago.
+func recordOne(j *journal.Journal, id, worker int) error {
+	host := fmt.Sprintf("h%d", worker)
 	e := runtime.Event{Kind: runtime.OpAsked, Run: "bench", Step: "update", Host: host, Time: time.Now(), Op: &runtime.OpEvent{ID: id, Op: runtime.Op{
 		Name: "ssh.run", Host: host, Effect: runtime.Change, Show: "systemctl restart nginx.service",
 		Args: runtime.Args{"host": host, "argv": []string{"systemctl", "restart", "nginx.service"}, "timeout": nil},

@@ -1,7 +1,8 @@
 // Command bench measures infra beside a peer, in one run on one machine, and
 // prints a table in Markdown: start-up, an empty plan, reading a large plan,
-// and the memory of each; then what the journal costs. It installs the peer (ansible-core, from Debian)
-// where it is missing.
+// and the memory of each; then what the journal costs, by itself and as a part of a
+// run of many hosts. It installs the peer (ansible-core, from Debian) where it
+// is missing.
 package main
 
 import (
@@ -67,6 +68,9 @@ func bench(ctx context.Context, out io.Writer) error {
 		slow = append(slow, err.Error())
 	}
 	if err := benchJournal(out, dir); err != nil {
+		slow = append(slow, err.Error())
+	}
+	if err := benchHosts(ctx, out, dir); err != nil {
 		slow = append(slow, err.Error())
 	}
 	if len(slow) > 0 {
