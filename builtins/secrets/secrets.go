@@ -6,6 +6,10 @@
 //	    f["db.password"]                      # a secret: maps by key, lists by number ("users.0.name")
 //	    f.content                             # the whole plain file as a secret
 //	    f.keys()                              # the names at the top; not secret
+//	secrets.set(file, path, value)            # changes one value in place
+//	secrets.recipients(file) -> list          # reads; needs no key
+//	secrets.check(file) -> struct             # reads
+//	secrets.rotate(file)                      # changes the data key and the recipients
 //	secrets.env(name) -> secret               # reads; in a step
 //	secrets.template(text, values = {}) -> secret
 //
@@ -20,13 +24,20 @@ import (
 	"go.starlark.net/starlark"
 
 	"infra/builtins/internal/call"
+	"infra/builtins/internal/sops"
 	"infra/runtime"
 )
 
+// A module is what every function of secrets works with.
+type module struct {
+	root  string // of the project
+	files *sops.Reader
+}
+
 // Specs lists the module's functions. Plain file names are relative to root,
-// the project's folder.
-func Specs(root string) []call.Spec {
-	files := newReader(root)
+// the project's folder; files decrypts them.
+func Specs(root string, files *sops.Reader) []call.Spec {
+	m := module{root, files}
 	return []call.Spec{
 		call.New(call.Spec{
 			Name:   "secrets.sops",
@@ -41,7 +52,11 @@ func Specs(root string) []call.Spec {
 				{Name: "keys", Type: "function", Doc: "keys() lists the names at the top, which are not secret"},
 			},
 			Example: `token = secrets.sops("secrets/cinnabar.yaml")["hcloud.token"]` + "\n",
-		}, files.sops),
+		}, m.sops),
+		call.New(recipientsSpec, m.recipients),
+		call.New(checkSpec, m.check),
+		call.New(setSpec, m.set),
+		call.New(rotateSpec, m.rotate),
 		call.New(call.Spec{
 			Name:    "secrets.env",
 			Level:   call.InStep,

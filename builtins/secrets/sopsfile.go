@@ -5,6 +5,7 @@ import (
 
 	"go.starlark.net/starlark"
 
+	"infra/builtins/internal/sops"
 	"infra/runtime"
 )
 
@@ -12,7 +13,7 @@ import (
 // never a plain value, and cannot be journaled: [runtime.Encode] refuses it.
 type sopsFile struct {
 	name string
-	doc  *document
+	doc  *sops.Document
 }
 
 var (
@@ -26,7 +27,7 @@ func (f *sopsFile) Get(k starlark.Value) (starlark.Value, bool, error) {
 	if !ok {
 		return nil, false, fmt.Errorf("a sops file is indexed by a path such as %q, not by a value of type %s", "db.password", k.Type())
 	}
-	text, err := f.lookup(path)
+	text, err := f.doc.Value(path)
 	if err != nil {
 		return nil, false, err
 	}
@@ -37,9 +38,9 @@ func (f *sopsFile) Get(k starlark.Value) (starlark.Value, bool, error) {
 func (f *sopsFile) Attr(name string) (starlark.Value, error) {
 	switch name {
 	case "content":
-		text, err := f.doc.content()
+		text, err := f.doc.Content()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", f.name, err)
+			return nil, err
 		}
 		return runtime.NewSecret(f.name, text), nil
 	case "keys":
@@ -56,7 +57,7 @@ func (f *sopsFile) keys(_ *starlark.Thread, b *starlark.Builtin, args starlark.T
 		return nil, err
 	}
 	var keys []starlark.Value
-	for _, name := range names(f.doc.root) {
+	for _, name := range f.doc.Keys() {
 		keys = append(keys, starlark.String(name))
 	}
 	return starlark.NewList(keys), nil

@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"os"
@@ -10,12 +10,20 @@ import (
 	"infra/builtins/internal/file"
 )
 
-// looks are the files of which the answer is made: the sops file, and those
-// that may hold an identity. What else decides whether there is a key, a key
-// command, a plugin or a cloud, never alters what the file says.
-func (r *reader) looks(name string) []string {
+// Looks are the files of which the plain text is made, for [runtime.Op]: the
+// sops file, and those that may hold an identity. What else decides whether
+// there is a key, a key command, a plugin or a cloud, never alters what the
+// file says.
+func (f File) Looks() []string { return namesOf(append(identityFiles(), f.Path())) }
+
+// LooksWithRules are Looks, and where the rules for the file may be.
+func (f File) LooksWithRules() []string {
+	return namesOf(append(append(identityFiles(), f.Path()), f.rulesLooks()...))
+}
+
+func namesOf(paths []string) []string {
 	looks := []string{}
-	for _, path := range append(identityFiles(), r.at(name)) {
+	for _, path := range paths {
 		names := file.Names(path)
 		if names == nil {
 			return nil

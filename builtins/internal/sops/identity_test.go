@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"bytes"
@@ -126,7 +126,7 @@ func TestPlaces(t *testing.T) {
 			home := lonely(t)
 			recipient := c.setup(t, home)
 			root := t.TempDir()
-			write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", recipient).bytes(t))
+			write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", recipient).Bytes(t))
 			f, err := open(t, root, "a.yaml")
 			must(t, err)
 			if got := get(t, f, "v"); got != "value" {
@@ -195,14 +195,14 @@ func TestLockedIdentities(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "k")
 			write(t, path, c.file)
 			s := seal(t, "a.yaml", "v: value\n", c.recipient)
-			wrapped := string(s.tree.Metadata.KeyGroups[0][0].EncryptedDataKey())
+			wrapped := string(s.Tree.Metadata.KeyGroups[0][0].EncryptedDataKey())
 			asked := 0
 			ids, err := c.load(path, answering(&asked, "pass-phrase"))
 			must(t, err)
 			for range 2 {
 				key, err := unwrapWith(ids[0], wrapped)
 				must(t, err)
-				if !bytes.Equal(key, s.tree.Metadata.DataKey) {
+				if !bytes.Equal(key, s.Tree.Metadata.DataKey) {
 					t.Error("another data key")
 				}
 			}
@@ -227,7 +227,7 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 	write(t, filepath.Join(home, ".config/sops/age/keys.txt"), []byte(id.String()))
 	t.Setenv("SOPS_AGE_KEY_CMD", "touch "+filepath.Join(home, "commanded"))
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", id.Recipient().String()).bytes(t))
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", id.Recipient().String()).Bytes(t))
 	_, err := open(t, root, "a.yaml")
 	must(t, err)
 	if n := touches(t, count); n != 0 {
@@ -242,7 +242,7 @@ func TestEitherRecipient(t *testing.T) {
 	lonely(t)
 	ann, bob, eve := newKey(t), newKey(t), newKey(t)
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", ann.Recipient().String(), bob.Recipient().String()).bytes(t))
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", ann.Recipient().String(), bob.Recipient().String()).Bytes(t))
 	for _, who := range []*age.X25519Identity{ann, bob} {
 		t.Setenv("SOPS_AGE_KEY", who.String())
 		f, err := open(t, root, "a.yaml")
@@ -266,7 +266,7 @@ func TestKeyGroups(t *testing.T) {
 	s := sealWith(t, "a.yaml", "v: value\n", sops.Metadata{ShamirThreshold: 2, KeyGroups: []sops.KeyGroup{
 		group(t, ann.Recipient().String()), group(t, bob.Recipient().String()), group(t, cyd.Recipient().String()),
 	}})
-	write(t, filepath.Join(root, "a.yaml"), s.bytes(t))
+	write(t, filepath.Join(root, "a.yaml"), s.Bytes(t))
 	t.Setenv("SOPS_AGE_KEY", ann.String()+" "+cyd.String())
 	f, err := open(t, root, "a.yaml")
 	must(t, err)
@@ -292,7 +292,7 @@ func TestNoIdentity(t *testing.T) {
 	t.Setenv("SOPS_AGE_KEY_CMD", "false")
 	wanted := newKey(t).Recipient().String()
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", wanted).bytes(t))
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", wanted).Bytes(t))
 	_, err := open(t, root, "a.yaml")
 	want := "no key here can decrypt a.yaml; it is encrypted for:\n" +
 		"  age " + wanted + "\n" +
@@ -318,7 +318,7 @@ func TestMisplacedKey(t *testing.T) {
 	t.Setenv("SOPS_AGE_KEY_FILE", key)
 	t.Setenv("SOPS_AGE_KEY_CMD", key)
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", newKey(t).Recipient().String()).bytes(t))
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", newKey(t).Recipient().String()).Bytes(t))
 	_, err := open(t, root, "a.yaml")
 	checkError(t, err, "SOPS_AGE_KEY_FILE: is a key itself", "")
 	checkError(t, err, "SOPS_AGE_KEY_CMD: is a key itself", "")
@@ -330,12 +330,12 @@ func TestKeyAddedLater(t *testing.T) {
 	home := lonely(t)
 	id := newKey(t)
 	root := t.TempDir()
-	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", id.Recipient().String()).bytes(t))
-	r := newReader(root)
-	_, err := r.open(t.Context(), "a.yaml", io.Discard)
+	write(t, filepath.Join(root, "a.yaml"), seal(t, "a.yaml", "v: value\n", id.Recipient().String()).Bytes(t))
+	r, f := NewReader(), FileAt(root, "a.yaml")
+	_, err := r.Open(t.Context(), f, io.Discard)
 	checkError(t, err, ".config/sops/age/keys.txt: no such file", "")
 	write(t, filepath.Join(home, ".config/sops/age/keys.txt"), []byte(id.String()))
-	_, err = r.open(t.Context(), "a.yaml", io.Discard)
+	_, err = r.Open(t.Context(), f, io.Discard)
 	must(t, err)
 }
 

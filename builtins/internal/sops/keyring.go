@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"context"
@@ -132,19 +132,28 @@ type keyService struct {
 	log      *opLog
 	searched []place
 	problems []string
+	wouldAsk bool // a key was not tried, since nobody is to be asked
 }
 
 var errNoKey = errors.New("no key")
 
-// Encrypt is not for a reader.
-func (s *keyService) Encrypt(context.Context, *keyservice.EncryptRequest) (*keyservice.EncryptResponse, error) {
-	return nil, errors.New("this key service only decrypts")
+// Encrypt wraps a data key for one recipient. That needs no private key.
+func (s *keyService) Encrypt(ctx context.Context, req *keyservice.EncryptRequest) (*keyservice.EncryptResponse, error) {
+	answer, err := keyservice.Server{}.Encrypt(ctx, req)
+	if err != nil {
+		s.problem(err.Error())
+	}
+	return answer, err
 }
 
 // Decrypt unwraps a data key for one recipient.
 func (s *keyService) Decrypt(ctx context.Context, req *keyservice.DecryptRequest) (*keyservice.DecryptResponse, error) {
 	ageKey := req.Key.GetAgeKey()
 	if ageKey == nil {
+		if quiet(s.ctx) {
+			s.wouldAsk = true
+			return nil, errNoKey
+		}
 		answer, err := keyservice.Server{}.Decrypt(ctx, req)
 		if err != nil {
 			s.problem(err.Error())
@@ -166,6 +175,10 @@ func (s *keyService) unwrap(recipient, wrapped string) ([]byte, error) {
 	if key := s.try(static, false, wrapped); key != nil {
 		return key, nil
 	}
+	if quiet(s.ctx) {
+		s.wouldAsk = s.wouldAsk || couldAsk(static)
+		return nil, errNoKey
+	}
 	all := append(slices.Clip(static), s.byCommand(s.ctx, recipient, s.log)...)
 	s.searched = all
 	if key := s.try(all[len(static):], false, wrapped); key != nil {
@@ -175,6 +188,18 @@ func (s *keyService) unwrap(recipient, wrapped string) ([]byte, error) {
 		return key, nil
 	}
 	return nil, errNoKey
+}
+
+// couldAsk says whether there are keys that need a person or a program.
+func couldAsk(static []place) bool {
+	for _, name := range []string{sopsage.SopsAgeKeyCmdEnv, sopsage.SopsAgeSshPrivateKeyCmdEnv} {
+		if os.Getenv(name) != "" {
+			return true
+		}
+	}
+	return slices.ContainsFunc(static, func(p place) bool {
+		return slices.ContainsFunc(p.ids, func(id identity) bool { return id.asks })
+	})
 }
 
 // try gives each identity its chance: one that fails does not stop the others.
@@ -217,6 +242,17 @@ func (s *keyService) problem(text string) {
 	}
 }
 
+// A noKeyError says that nobody here can read a file.
+type noKeyError struct {
+	text     string
+	wouldAsk bool // one that was not tried might
+}
+
+func (e *noKeyError) Error() string { return e.text }
+
+// NoKey says whether a file was not decrypted because no key here can.
+func NoKey(err error) bool { return errors.As(err, new(*noKeyError)) }
+
 // failure says for whom the file is and where their keys were looked for.
 func (s *keyService) failure(file string, m *sops.Metadata) error {
 	if s.ctx.Err() != nil {
@@ -229,16 +265,12 @@ func (s *keyService) failure(file string, m *sops.Metadata) error {
 			if len(m.KeyGroups) > 1 {
 				text += fmt.Sprintf("group %d: ", i+1)
 			}
-			name, err := guarded(func() (string, error) { return key.ToString(), nil })
-			if err != nil {
-				name = "(damaged)"
-			}
-			text += key.TypeToIdentifier() + " " + shorten(name)
+			text += key.TypeToIdentifier() + " " + shorten(keyName(key))
 		}
 	}
 	text += section("an age identity was looked for in:", s.searched)
 	text += section("what went wrong:", s.problems)
-	return runtime.WithHint(errors.New(text),
+	return runtime.WithHint(&noKeyError{text, s.wouldAsk},
 		"set SOPS_AGE_KEY_FILE to a file with one of these keys, or have somebody who can read the file add yours: sops updatekeys %s", file)
 }
 

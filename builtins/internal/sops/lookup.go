@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"fmt"
@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/getsops/sops/v3"
-	"github.com/getsops/sops/v3/cmd/sops/formats"
 
 	"infra/builtins/internal/call"
 	"infra/runtime"
@@ -17,26 +16,26 @@ import (
 // most is how many names an error lists.
 const most = 12
 
-// lookup returns the text of the value at a dotted path. Its errors tell
+// Value returns the text of the value at a dotted path. Its errors tell
 // names, never values.
-func (f *sopsFile) lookup(path string) (string, error) {
-	if f.doc.format == formats.Binary {
-		return "", runtime.WithHint(fmt.Errorf("%s is a binary file: it has no keys", f.name), "take it whole, with .content")
+func (d *Document) Value(path string) (string, error) {
+	if d.format == Binary {
+		return "", runtime.WithHint(fmt.Errorf("%s is a binary file: it has no keys", d.name), "take it whole, with .content")
 	}
-	at := cursor{node: f.doc.root, rest: path}
+	at := cursor{node: d.root, rest: path}
 	for !at.done {
 		next, ok := at.down()
 		if !ok {
-			return "", f.missing(path, at)
+			return "", d.missing(path, at)
 		}
 		at = next
 	}
 	if at.node == nil {
-		return "", fmt.Errorf("%s[%s] is null", f.name, path)
+		return "", fmt.Errorf("%s[%s] is null", d.name, path)
 	}
 	text, ok := scalar(at.node)
 	if !ok {
-		return "", f.notOne(path, at.node)
+		return "", d.notOne(path, at.node)
 	}
 	return text, nil
 }
@@ -134,21 +133,21 @@ func scalar(v any) (string, bool) {
 }
 
 // missing says where a path leaves the tree.
-func (f *sopsFile) missing(path string, at cursor) error {
+func (d *Document) missing(path string, at cursor) error {
 	parent := strings.TrimSuffix(path[:len(path)-len(at.rest)], ".")
 	switch node := at.node.(type) {
 	case sops.TreeBranch:
-		return runtime.WithHint(fmt.Errorf("%s has no key %q", f.name, path), "%s", f.suggest(parent, at))
+		return runtime.WithHint(fmt.Errorf("%s has no key %q", d.name, path), "%s", d.suggest(parent, at))
 	case []any:
-		return runtime.WithHint(fmt.Errorf("%s has no element %q", f.name, path),
+		return runtime.WithHint(fmt.Errorf("%s has no element %q", d.name, path),
 			"%s is a list of %d, counted from 0", parent, len(elements(node)))
 	}
-	return runtime.WithHint(fmt.Errorf("%s has no key %q: %s is a value, with nothing below it", f.name, path, parent),
+	return runtime.WithHint(fmt.Errorf("%s has no key %q: %s is a value, with nothing below it", d.name, path, parent),
 		"ask for %q", parent)
 }
 
 // suggest names the nearest keys, or the first ones where none is near.
-func (f *sopsFile) suggest(parent string, at cursor) string {
+func (d *Document) suggest(parent string, at cursor) string {
 	first, _, _ := strings.Cut(at.rest, ".")
 	all := names(at.node)
 	near := nearest(at.rest, all)
@@ -162,7 +161,7 @@ func (f *sopsFile) suggest(parent string, at cursor) string {
 	if parent != "" {
 		where = parent
 	}
-	return where + " has " + listed(below(parent, all), "no keys")
+	return where + " has " + listed(below(parent, all))
 }
 
 // nearest returns up to three names, the nearest first.
@@ -181,13 +180,23 @@ func nearest(name string, all []string) []string {
 }
 
 // notOne says that a path ends at a map or a list, and what is in it.
-func (f *sopsFile) notOne(path string, node any) error {
+func (d *Document) notOne(path string, node any) error {
 	what := "a map"
 	if _, ok := node.([]any); ok {
 		what = "a list"
 	}
-	return runtime.WithHint(fmt.Errorf("%s[%s] is %s, not a value", f.name, path, what),
-		"below it are: %s", listed(below(path, names(node)), "no keys"))
+	return runtime.WithHint(fmt.Errorf("%s[%s] is %s, not a value", d.name, path, what),
+		"below it are: %s", listed(below(path, names(node))))
+}
+
+// Keys lists the names at the top of the file.
+func (d *Document) Keys() []string { return names(d.root) }
+
+func listed(paths []string) string {
+	if len(paths) == 0 {
+		return "no keys"
+	}
+	return strings.Join(paths, ", ")
 }
 
 // below writes names as paths, and cuts a long list short.

@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 func TestTampered(t *testing.T) {
 	id := withKey(t)
 	const plain = "token: plaintext-of-token\ncount_unencrypted: clear-value-one\nother: plaintext-of-other\nnumber: 4242424242\n"
-	whole := seal(t, "a.yaml", plain, id.Recipient().String()).bytes(t)
+	whole := seal(t, "a.yaml", plain, id.Recipient().String()).Bytes(t)
 	line := regexp.MustCompile
 	for _, c := range []struct {
 		name   string
@@ -95,7 +95,7 @@ func TestTamperedFormats(t *testing.T) {
 	} {
 		t.Run(c.file+" "+c.want, func(t *testing.T) {
 			root := t.TempDir()
-			whole := seal(t, c.file, c.plain, id.Recipient().String()).bytes(t)
+			whole := seal(t, c.file, c.plain, id.Recipient().String()).Bytes(t)
 			data := c.change(bytes.Clone(whole))
 			if bytes.Equal(data, whole) {
 				t.Fatalf("nothing was changed in:\n%s", whole)

@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"bytes"
@@ -14,7 +14,6 @@ import (
 	"github.com/getsops/sops/v3"
 	"github.com/getsops/sops/v3/aes"
 	"github.com/getsops/sops/v3/cmd/sops/common"
-	"github.com/getsops/sops/v3/cmd/sops/formats"
 	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/logging"
 	"go.yaml.in/yaml/v3"
@@ -22,32 +21,46 @@ import (
 	"infra/runtime"
 )
 
-// A document is a decrypted file. It does not change.
-type document struct {
-	format  formats.Format
+// A Document is a decrypted file. It does not change.
+type Document struct {
+	name string // as errors call the file
+	*plain
+}
+
+// plain is what was decrypted. Files of the same content share it.
+type plain struct {
+	format  Format
 	root    sops.TreeBranch // the items of all of a file's YAML documents; nil for a binary file
 	content func() (string, error)
+}
+
+// Content is the whole plain file.
+func (d *Document) Content() (string, error) {
+	text, err := d.content()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", d.name, err)
+	}
+	return text, nil
 }
 
 // decrypt makes a document of an encrypted file.
 //
 // No text of the library's errors gets out of this file: some hold the values
 // of the file, the one about the MAC hashes of them.
-func decrypt(ctx context.Context, name string, format formats.Format, data []byte, keys *keyring, log *opLog) (*document, error) {
-	silence()
-	store := common.StoreForFormat(format, config.NewStoresConfig())
-	tree, err := load(store, format, data)
-	if err != nil {
-		return nil, notLoaded(name, format, data, err)
-	}
-	key, err := keys.dataKey(ctx, name, &tree.Metadata, log)
+func decrypt(ctx context.Context, f File, data []byte, keys *keyring, log *opLog) (*plain, error) {
+	store := common.StoreForFormat(f.Format, config.NewStoresConfig())
+	tree, err := f.load(store, data)
 	if err != nil {
 		return nil, err
 	}
-	if err := openTree(&tree, key); err != nil {
-		return nil, changed(name, err)
+	key, err := keys.dataKey(ctx, f.Name, &tree.Metadata, log)
+	if err != nil {
+		return nil, err
 	}
-	return newDocument(store, format, tree.Branches), nil
+	if err := openTree(&tree, key, aes.NewCipher()); err != nil {
+		return nil, changed(f.Name, err)
+	}
+	return newPlain(store, f.Format, tree.Branches), nil
 }
 
 // silence keeps the library's log off stderr: one of its warnings prints what
@@ -73,13 +86,18 @@ func guarded[T any](f func() (T, error)) (v T, err error) {
 
 var errMalformed = errors.New("malformed")
 
-func load(store common.Store, format formats.Format, data []byte) (sops.Tree, error) {
-	return guarded(func() (sops.Tree, error) {
-		if !wellFormed(format, data) {
+func (f File) load(store common.Store, data []byte) (sops.Tree, error) {
+	silence()
+	tree, err := guarded(func() (sops.Tree, error) {
+		if !wellFormed(f.Format, data) {
 			return sops.Tree{}, errMalformed
 		}
 		return store.LoadEncryptedFile(data)
 	})
+	if err != nil {
+		return sops.Tree{}, notLoaded(f.Name, f.Format, data, err)
+	}
+	return tree, nil
 }
 
 // deepest bounds the nesting of flattened metadata, as the parsers of YAML and
@@ -88,9 +106,9 @@ const deepest = 10_000
 
 // wellFormed keeps from the library what would overflow its stack, which ends
 // the process: endless YAML aliases and nesting without a bound.
-func wellFormed(format formats.Format, data []byte) bool {
+func wellFormed(format Format, data []byte) bool {
 	switch format {
-	case formats.Yaml:
+	case YAML:
 		d := yaml.NewDecoder(bytes.NewReader(data))
 		for {
 			var doc any
@@ -98,29 +116,29 @@ func wellFormed(format formats.Format, data []byte) bool {
 				return errors.Is(err, io.EOF)
 			}
 		}
-	case formats.Json, formats.Binary:
+	case JSON, Binary:
 		return json.Valid(data)
 	}
 	return bytes.Count(data, []byte("__map_"))+bytes.Count(data, []byte("__list_")) <= deepest
 }
 
-func formatName(f formats.Format) string {
+func formatName(f Format) string {
 	switch f {
-	case formats.Yaml:
+	case YAML:
 		return "YAML"
-	case formats.Json:
+	case JSON:
 		return "JSON"
-	case formats.Dotenv:
+	case Dotenv:
 		return "dotenv"
-	case formats.Ini:
+	case INI:
 		return "INI"
 	}
 	return "binary"
 }
 
-func notLoaded(name string, format formats.Format, data []byte, err error) error {
+func notLoaded(name string, format Format, data []byte, err error) error {
 	plain := errors.Is(err, sops.MetadataNotFound) ||
-		format == formats.Binary && errors.Is(err, errMalformed)
+		format == Binary && errors.Is(err, errMalformed)
 	switch {
 	case bytes.Contains(data, []byte("\n<<<<<<< ")):
 		return runtime.WithHint(fmt.Errorf("%s cannot be read: it has the marks of a merge conflict", name),
@@ -141,8 +159,7 @@ var (
 )
 
 // openTree decrypts the tree in place, and checks that it is what was encrypted.
-func openTree(tree *sops.Tree, key []byte) error {
-	cipher := aes.NewCipher()
+func openTree(tree *sops.Tree, key []byte, cipher sops.Cipher) error {
 	sum, err := guarded(func() (string, error) { return tree.Decrypt(key, cipher) })
 	switch {
 	case err == nil:
@@ -161,14 +178,20 @@ func openTree(tree *sops.Tree, key []byte) error {
 	return nil
 }
 
+// Tampered says whether a file was refused because it was changed after it was
+// encrypted.
+func Tampered(err error) bool {
+	return errors.Is(err, errMAC) || errors.Is(err, errValue) || errors.Is(err, errPlain)
+}
+
 func changed(name string, why error) error {
 	return runtime.WithHint(fmt.Errorf("%s was changed after it was encrypted: %w", name, why),
 		"see by whom: git log -p -- %[1]s; take back the good one: git checkout COMMIT -- %[1]s; or make the change again with sops edit", name)
 }
 
-func newDocument(store common.Store, format formats.Format, branches sops.TreeBranches) *document {
-	doc := &document{format: format}
-	if format != formats.Binary {
+func newPlain(store common.Store, format Format, branches sops.TreeBranches) *plain {
+	doc := &plain{format: format}
+	if format != Binary {
 		for _, b := range branches {
 			doc.root = append(doc.root, b...)
 		}

@@ -1,4 +1,4 @@
-package secrets
+package sops
 
 import (
 	"bytes"
