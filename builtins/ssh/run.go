@@ -14,7 +14,8 @@ var runSpec = call.Spec{
 	Name:   "ssh.run",
 	Effect: runtime.Change,
 	Doc: "Runs a command on a host. It is taken to change the host unless reads = True says that it only observes; " +
-		"a dry run carries out what only observes. What it would print is not known in a dry run otherwise, unless the plan says what to assume.",
+		"a dry run carries out what only observes. What it would print is not known in a dry run otherwise, unless the plan says what to assume. " +
+		"As root on a host with systemd it goes on where infra is interrupted or loses the host, and infra resume waits for it.",
 	Returns: "command_result",
 	Fields:  command.ResultFields,
 	Example: `kernel = ssh.run(mac, ["uname", "-s"], reads = True).stdout.strip()
@@ -40,6 +41,7 @@ type runArgs struct {
 
 func (m module) run(c *call.Call, a runArgs) (starlark.Value, error) {
 	r := command.Request{Argv: a.Command, Stdin: a.Stdin, Env: a.Env, Dir: a.Cwd,
-		Sudo: a.Sudo, Reads: a.Reads, Check: a.Check, Timeout: a.Timeout, Assume: a.Assume, Repeatable: a.Repeatable}
+		Sudo: a.Sudo, Reads: a.Reads, Check: a.Check, Timeout: a.Timeout, Assume: a.Assume, Repeatable: a.Repeatable,
+		Units: &command.Units{Pool: m.pool, Host: a.Host}}
 	return r.Ask(c, a.Host.Name, command.On(m.pool, a.Host))
 }

@@ -16,6 +16,11 @@ type Command struct {
 	Dir   string                  // the working directory; "" is the project's root here, the home on a host
 	Sudo  bool                    // on a host: as root, by sudo -n, unless the login is root already
 
+	// Unit is a name that no other command has, of letters, digits and hyphens.
+	// Where it is not "", [Pool.Run] runs the command as a unit of systemd, if
+	// that runs the host and the command runs as root: see [Pool.Settle].
+	Unit string
+
 	Stdout io.Writer // gets the output as it comes; nil drops it
 	Stderr io.Writer
 }

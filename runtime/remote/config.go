@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os/exec"
 	"os/user"
@@ -126,6 +127,11 @@ func lookUpArgv(config Config, destination string) ([]string, error) {
 	for flag, keyword := range map[string]string{"-l": "user", "-p": "port"} {
 		if values := options[keyword]; len(values) > 0 {
 			argv = append(argv, flag, values[0])
+		}
+	}
+	for _, keyword := range slices.Sorted(maps.Keys(options)) {
+		if keyword != "user" && keyword != "port" {
+			argv = append(argv, "-o", keyword+"="+options[keyword][0])
 		}
 	}
 	return append(argv, "--", name), nil

@@ -51,7 +51,8 @@ func fillIn(options map[string][]string, keyword string, values ...string) {
 	}
 }
 
-// splitDestination takes "user@name" or "ssh://user@name:port" apart.
+// splitDestination takes "user@name" or "ssh://user@name:port?Option=value" apart.
+// Options are by lower-case keyword.
 func splitDestination(destination string) (name string, options map[string][]string, err error) {
 	options = map[string][]string{}
 	if strings.HasPrefix(destination, "ssh://") {
@@ -65,13 +66,29 @@ func splitDestination(destination string) (name string, options map[string][]str
 		if u.Port() != "" {
 			options["port"] = []string{u.Port()}
 		}
-		return u.Hostname(), options, nil
+		return u.Hostname(), options, addOptions(options, u.RawQuery)
 	}
 	if i := strings.LastIndexByte(destination, '@'); i >= 0 {
 		options["user"] = []string{destination[:i]}
 		destination = destination[i+1:]
 	}
 	return destination, options, nil
+}
+
+// addOptions adds those of a destination's query. User and port come from the
+// destination itself where it has them, as for ssh -l and -p.
+func addOptions(options map[string][]string, query string) error {
+	given, err := url.ParseQuery(query)
+	if err != nil {
+		return fmt.Errorf("the ssh options %q are not OPTION=value&...", query)
+	}
+	for keyword, values := range given {
+		if strings.Trim(strings.ToLower(keyword), "abcdefghijklmnopqrstuvwxyz0123456789") != "" || keyword == "" {
+			return fmt.Errorf("%q is no option of ssh", keyword)
+		}
+		fillIn(options, strings.ToLower(keyword), values...)
+	}
+	return nil
 }
 
 // readKeywords are those that newEndpoint understands.

@@ -50,8 +50,9 @@ Match originalhost web exec "true"
 			IdentityFiles: []string{me.HomeDir + "/.ssh/key_web.example.org", "/keys/with space", "/keys/matched"}, Certificates: []string{"/certs/deploy.pub"},
 			IdentitiesOnly: true, KnownHosts: []string{"/known/web.example.org", me.HomeDir + "/known2"}, RevokedHostKeys: "/revoked",
 			ProxyCommand: "nc -X 5 web.example.org 2222 %", ConnectTimeout: 7 * time.Second},
-		"ssh://root@none:44":  {User: "root", HostName: "none", Port: 44, IdentityAgent: "/agent", ConnectTimeout: 10 * time.Second},
-		"me@none":             {User: "me", HostName: "none", Port: 22, IdentityAgent: "/agent", ConnectTimeout: 10 * time.Second},
+		"ssh://root@none:44": {User: "root", HostName: "none", Port: 44, IdentityAgent: "/agent", ConnectTimeout: 10 * time.Second},
+		"me@none":            {User: "me", HostName: "none", Port: 22, IdentityAgent: "/agent", ConnectTimeout: 10 * time.Second},
+		"ssh://root@none?ConnectTimeout=7&IdentitiesOnly=yes&Port=5": {User: "root", HostName: "none", Port: 5, IdentityAgent: "/agent", IdentitiesOnly: true, ConnectTimeout: 7 * time.Second},
 		"ssh://x@[fe80::1]:5": {User: "x", HostName: "fe80::1", Port: 5, IdentityAgent: "/agent", ConnectTimeout: 10 * time.Second},
 	} {
 		got, err := p.Endpoint(t.Context(), &runtime.Host{Name: "n", SSH: destination})
@@ -141,6 +142,10 @@ Host *
 	}
 	got, err = without.lookUp(t.Context(), "ssh://x@[::1]:7")
 	if err != nil || got.User != "x" || got.HostName != "::1" || got.Port != 7 {
+		t.Errorf("got %v, %v", got, err)
+	}
+	got, err = without.lookUp(t.Context(), "ssh://x@web?ProxyJump=other&ConnectTimeout=3")
+	if err != nil || got.Port != 2222 || got.ConnectTimeout != 3*time.Second || !cmp.Equal(got.ProxyJump, []string{"other"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	got, err = without.lookUp(t.Context(), "elsewhere")

@@ -14,20 +14,22 @@ const sessionsPerConnection = 10
 
 // A conn is one connection to a host, shared by all commands on it.
 type conn struct {
+	pool     *Pool
 	client   *ssh.Client
+	stream   *stream
 	endpoint *Endpoint
 	slots    *slots
 	gone     chan struct{} // closed when the connection is dead
 }
 
 // newConn takes the connection over and watches it.
-func newConn(client *ssh.Client, ep *Endpoint, keepalive time.Duration) *conn {
-	c := &conn{client: client, endpoint: ep, slots: newSlots(sessionsPerConnection), gone: make(chan struct{})}
+func (p *Pool) newConn(client *ssh.Client, stream *stream, ep *Endpoint) *conn {
+	c := &conn{pool: p, client: client, stream: stream, endpoint: ep, slots: newSlots(sessionsPerConnection), gone: make(chan struct{})}
 	go func() {
 		_ = client.Wait() // why it ended is said where it is noticed
 		close(c.gone)
 	}()
-	go c.keepAlive(keepalive)
+	go c.keepAlive(p.keepalive)
 	return c
 }
 
@@ -43,10 +45,12 @@ func (c *conn) dead() bool {
 // keepaliveRequest is answered by every server, if only by a refusal.
 const keepaliveRequest = "keepalive@openssh.com"
 
-// missedKeepalives is after how many unanswered intervals a connection is dead.
+// missedKeepalives is after how many silent intervals a connection is dead.
 const missedKeepalives = 3
 
-// keepAlive closes the connection when the host stops answering.
+// keepAlive closes the connection when the host stops answering. The question
+// stands in line behind what else is being sent: as long as that gets there, be
+// it slowly, the host is not silent.
 func (c *conn) keepAlive(interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -56,14 +60,34 @@ func (c *conn) keepAlive(interval time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		silent := time.AfterFunc(missedKeepalives*interval, func() { c.client.Close() })
+		answered := make(chan struct{})
+		go c.closeWhenSilent(answered, interval)
 		_, _, err := c.client.SendRequest(keepaliveRequest, true, nil)
-		silent.Stop()
+		close(answered)
 		if err != nil {
 			c.client.Close()
 			return
 		}
 	}
+}
+
+// closeWhenSilent closes the connection after as many intervals without a sign
+// of life, unless there is an answer.
+func (c *conn) closeWhenSilent(answered <-chan struct{}, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	last := c.stream.progress()
+	for silent := 0; silent < missedKeepalives; silent++ {
+		select {
+		case <-answered:
+			return
+		case <-ticker.C:
+		}
+		if now := c.stream.progress(); now > last {
+			last, silent = now, -1
+		}
+	}
+	c.client.Close()
 }
 
 // lost is the error of a command that was under way when the connection ended.
@@ -77,11 +101,48 @@ func (c *conn) lost(why error) error {
 // A channel is a session on which a command line was started.
 type channel struct {
 	ssh.Channel
+	on       *conn
 	requests <-chan *ssh.Request
 }
 
-// begin starts a command line in a session of its own; end ends that.
+// notBegunError: the connection was lost before the host could have begun.
+type notBegunError struct {
+	endpoint *Endpoint
+	err      error
+}
+
+func (e *notBegunError) Error() string {
+	return fmt.Sprintf("the connection to %s was lost before the command began: %v", e.endpoint, e.err)
+}
+
+func (e *notBegunError) Unwrap() error { return e.err }
+
+// freshConnections bounds how often a command that did not begin is tried on
+// another connection.
+const freshConnections = 2
+
+// begin starts a command line in a session of its own; end ends that. A
+// connection may have died unnoticed since it was used, as when the host was
+// booted anew. Scripts act only on what they read, which is sent when they have
+// begun: until then nothing has happened, and another connection will do.
 func (c *conn) begin(ctx context.Context, line string) (*channel, error) {
+	for fresh := 0; ; fresh++ {
+		ch, err := c.beginHere(ctx, line)
+		var lost *notBegunError
+		if err == nil || !errors.As(err, &lost) || fresh == freshConnections {
+			return ch, err
+		}
+		c.client.Close()
+		<-c.gone
+		next, problem := c.pool.connect(ctx, c.endpoint)
+		if problem != nil {
+			return nil, fmt.Errorf("%w; and then: %w", err, problem)
+		}
+		c = next
+	}
+}
+
+func (c *conn) beginHere(ctx context.Context, line string) (*channel, error) {
 	const patience = 20 // refusals with no other session of ours open, 100 ms apart
 	for refusals := 0; ; {
 		if err := c.slots.take(ctx); err != nil {
@@ -114,8 +175,8 @@ func (c *conn) begin(ctx context.Context, line string) (*channel, error) {
 func (c *conn) end(ch *channel) {
 	go func() {
 		ch.Close()
-		_, _, _ = c.client.SendRequest(keepaliveRequest, true, nil)
-		c.slots.release()
+		_, _, _ = ch.on.client.SendRequest(keepaliveRequest, true, nil)
+		ch.on.slots.release()
 	}()
 }
 
@@ -155,10 +216,13 @@ func (c *conn) exec(line string) (*channel, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the connection to %s was lost before the command began: %w", c.endpoint, err)
+		return nil, &notBegunError{c.endpoint, err}
 	}
 	ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{line}))
-	if err == nil && !ok {
+	switch {
+	case err != nil:
+		err = &notBegunError{c.endpoint, err}
+	case !ok:
 		err = fmt.Errorf("%s refuses to run commands", c.endpoint)
 	}
 	if err != nil {
@@ -166,7 +230,7 @@ func (c *conn) exec(line string) (*channel, error) {
 		ch.Close()
 		return nil, err
 	}
-	return &channel{ch, requests}, nil
+	return &channel{ch, c, requests}, nil
 }
 
 // sleep returns early, with the cause, when ctx ends.

@@ -44,9 +44,9 @@ func (p *Pool) dial(ctx context.Context, e *Endpoint) (*conn, error) {
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		client, err := p.tryDial(ctx, e, jump)
+		client, stream, err := p.tryDial(ctx, e, jump)
 		if err == nil {
-			return newConn(client, e, p.keepalive), nil
+			return p.newConn(client, stream, e), nil
 		}
 		var hungUp *hungUpError
 		if !errors.As(err, &hungUp) || attempt == dialAttempts {
@@ -74,49 +74,59 @@ func (h *hungUpError) Unwrap() error { return h.err }
 // Is makes it ErrUnreachable: a server with too many logins says nothing else.
 func (h *hungUpError) Is(target error) bool { return target == ErrUnreachable }
 
-func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Client, error) {
+// slowLogin is how many connect timeouts a login may take where the server goes
+// on answering, as over a link that loses packets.
+const slowLogin = 6
+
+func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Client, *stream, error) {
 	leave, err := p.enter(ctx, e, jump)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.ConnectTimeout, errConnectTimeout)
-	defer cancel()
-	d := &dialing{endpoint: e}
-	client, err := d.dial(ctx, jump)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(e.ConnectTimeout, func() { cancel(errConnectTimeout) })
+	defer silent.Stop()
+	defer time.AfterFunc(slowLogin*e.ConnectTimeout, func() { cancel(errConnectTimeout) }).Stop()
+	d := &dialing{endpoint: e, heard: func() { silent.Reset(e.ConnectTimeout) }}
+	client, stream, err := d.dial(ctx, jump)
 	if err == nil {
 		go func() { // sshd counts a login as unfinished until it answers behind it
 			_, _, _ = client.SendRequest(keepaliveRequest, true, nil)
 			leave()
 		}()
-		return client, nil
+		return client, stream, nil
 	}
 	leave()
 	if ctx.Err() == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if errors.Is(context.Cause(ctx), errConnectTimeout) {
-		return nil, unreachable{d.timedOut()}
+		return nil, nil, unreachable{d.timedOut()}
 	}
-	return nil, context.Cause(ctx)
+	return nil, nil, context.Cause(ctx)
 }
 
 // A dialing is one try to connect.
 type dialing struct {
 	endpoint *Endpoint
+	heard    func() // the server said something
 	stage    atomic.Int32
 }
 
-func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, error) {
+func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, *stream, error) {
 	e := d.endpoint
 	check, err := newHostKeyCheck(e, func() { d.stage.Store(stageLogin) })
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	stream, err := transport(ctx, e, jump)
+	bytes, err := transport(ctx, e, jump)
 	if err != nil {
-		return nil, unreachable{d.unreachable(err)}
+		return nil, nil, unreachable{d.unreachable(err)}
 	}
+	d.heard()
 	d.stage.Store(stageGreeting)
+	stream := watch(bytes, d.heard)
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
 	offers := gather(e)
@@ -130,13 +140,14 @@ func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, error) {
 	})
 	if err != nil {
 		stream.Close()
-		return nil, d.failed(err, check, offers)
+		return nil, nil, d.failed(err, check, offers)
 	}
 	if !stop() {
 		connection.Close()
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
-	return ssh.NewClient(connection, channels, requests), nil
+	stream.heard.Store(nil)
+	return ssh.NewClient(connection, channels, requests), stream, nil
 }
 
 // failed says what a handshake's error means.
@@ -185,5 +196,6 @@ func (d *dialing) timedOut() error {
 		return runtime.WithHint(fmt.Errorf("%s accepts the connection, but no ssh server greets within %s", e, e.ConnectTimeout),
 			"is it sshd that listens on port %d? A machine that hangs or is overloaded looks the same", e.Port)
 	}
-	return fmt.Errorf("%s did not finish the login within %s", e, e.ConnectTimeout)
+	return runtime.WithHint(fmt.Errorf("%s did not finish the login: it was silent for %s, or took %d times as long", e, e.ConnectTimeout, slowLogin),
+		"over a bad link, a longer ConnectTimeout in the ssh configuration gives it more time")
 }

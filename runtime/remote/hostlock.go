@@ -75,6 +75,10 @@ func (l *HostLock) Lost() <-chan struct{} { return l.lost }
 // Err says why the lock was lost; nil while it is not.
 func (l *HostLock) Err() error { return l.reason() }
 
+// Boot is the boot of the host in which the lock was taken: another one after
+// each, "" where the host does not tell.
+func (l *HostLock) Boot() string { return l.said.bootID() }
+
 // Holder is who holds the lock, as others are told.
 func (l *HostLock) Holder() Holder { return l.holder }
 

@@ -10,12 +10,13 @@ import (
 // A lockReport is what a script about a lock says, line by line: one word of
 // what it found first, or "fail" and why.
 type lockReport struct {
-	held    func() // told of the line "held"
+	held    func() // told of the line "held", which says the host's boot too
 	renewed func(n int)
 
 	mu    sync.Mutex
 	rest  []byte
 	lines []string
+	boot  string
 }
 
 // lockReportLimit bounds the lines that are kept.
@@ -38,12 +39,14 @@ func (r *lockReport) Write(p []byte) (int, error) {
 
 func (r *lockReport) take(line string) {
 	n, isAnswer := strings.CutPrefix(line, "ok ")
+	word, boot, _ := strings.Cut(line, " ")
 	switch {
 	case isAnswer && r.renewed != nil:
 		if n, err := strconv.Atoi(n); err == nil {
 			r.renewed(n)
 		}
-	case line == "held" && r.held != nil:
+	case word == "held" && r.held != nil:
+		r.boot = printable(boot)
 		r.held()
 		r.held = nil
 	case len(r.lines) < lockReportLimit:
@@ -67,6 +70,12 @@ func (r *lockReport) after(word string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+func (r *lockReport) bootID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.boot
 }
 
 func (r *lockReport) holder() Holder {

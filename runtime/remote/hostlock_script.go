@@ -92,6 +92,9 @@ done;`
 // the host too. Commands of other connections are told apart where the
 // environment can be read.
 //
+// Its children are ended by KILL: a shell that has just forked may take TERM for
+// its own, and the sleep that it becomes would be waited for.
+//
 // __z is for a holder that nobody vouches for any more while sshd believes in
 // the connection: it ends the connection, and thereby its commands.
 const lockEnd = `
@@ -105,7 +108,7 @@ __j() {
  else ps -A -ww -o command= | grep "infra-command-starte[d]"; fi;
 } 2>/dev/null;
 __e() {
- trap "" HUP TERM USR1; exec 2>/dev/null; kill $__r $__s; wait $__r $__s; __i=-20;
+ trap "" HUP TERM USR1; exec 2>/dev/null; kill -KILL $__r $__s; wait $__r $__s; __i=-20;
  while [ $__i -lt $__g ] && [ -n "$(__j)" ]; do
   sleep .1 || { sleep 1; __i=$((__i + 9)); }; __i=$((__i + 1));
  done;
@@ -117,8 +120,9 @@ __z() {
  __e;
 };`
 
-// lockTake takes the lock, says "held" and holds it. Each line that it then
-// reads renews the lease and is answered; the end of the input frees the lock.
+// lockTake takes the lock, says "held" and the id of the host's boot, and holds
+// it. Each line that it then reads renews the lease and is answered; the end of
+// the input frees the lock.
 // The lease counts sleeps, not time: clocks are set.
 //
 // Standard input is read by a child, because only wait is sure to be
@@ -133,14 +137,15 @@ IFS= read -r __y 2>/dev/null <"$__t";
 __m=$$ __n=0 __r= __s=;
 trap "__n=0" USR1; trap __e HUP; trap __z TERM;
 exec 3<&0 </dev/null;
-printf "%s\n" "$__u" held >&2;
+__x=$( { cat /proc/sys/kernel/random/boot_id || sysctl -n kern.bootsessionuuid; } 2>/dev/null);
+printf "%s\n" "$__u" "held $__x" >&2;
 {
  while IFS= read -r __x; do kill -USR1 $__m || exit; echo "ok $__x" >&2; done; kill -HUP $__m;
 } <&3 3<&- 9<&- & __r=$!;
 exec 3<&-;
 while [ $__n -lt $__l ] && [ . -ef "$__d" ]; do
  sleep $__q >/dev/null 2>&1 9<&- & __s=$!;
- wait $__s; if [ $? -lt 128 ]; then __n=$((__n + 1)); else kill $__s; wait $__s; fi 2>/dev/null;
+ wait $__s; if [ $? -lt 128 ]; then __n=$((__n + 1)); else kill -KILL $__s; wait $__s; fi 2>/dev/null;
 done;
 __z`
 

@@ -304,10 +304,16 @@ func TestLockIsFreeAfterKilledOperator(t *testing.T) {
 	out := newSignalledBy("\nheld")
 	child.Stdout = out
 	must(t, child.Start())
-	<-out.came
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait() }()
+	select {
+	case <-out.came:
+	case err := <-ended:
+		t.Fatalf("the other operator did not get the lock: %v\n%s", err, out.all)
+	}
 	heldBy(t, b)
 	must(t, child.Process.Kill())
-	_ = child.Wait()
+	<-ended
 	if took := freed(t, b); took > soon {
 		t.Errorf("the lock was free after %s", took)
 	}

@@ -56,6 +56,9 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is %v by %s", e.Host, runtime.ErrLocked, e.Holder)
 }
 
+// HeldBy is the id of the run that holds it, "" where that is not known.
+func (e *LockedError) HeldBy() string { return e.Holder.Run }
+
 // Unwrap is [runtime.ErrLocked].
 func (e *LockedError) Unwrap() error { return runtime.ErrLocked }
 

@@ -22,6 +22,7 @@ type Pool struct {
 	ctx       context.Context // ends with Close
 	stop      context.CancelCauseFunc
 	flights   singleflight.Group
+	numbers   sync.Map // of units that were settled not to have begun: the next one's, by host and name
 
 	mu       sync.Mutex
 	lookedUp map[string]*Endpoint     // by destination
@@ -229,6 +230,10 @@ func (p *Pool) enter(ctx context.Context, e *Endpoint, jump *conn) (leave func()
 //
 // All of the input is on the host before the command starts. Output that a
 // daemon holds open after the command's end is read for 2 seconds more.
+//
+// A command that runs as a unit goes on where the run is interrupted, the
+// connection lost or infra dead, and only another end of ctx ends it. A lost
+// connection is made again; the error of a command that goes on is [ErrLost].
 func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, error) {
 	if ctx.Err() != nil {
 		return Exit{}, context.Cause(ctx)
@@ -237,11 +242,15 @@ func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, err
 	if err != nil {
 		return Exit{}, err
 	}
+	if cmd.Unit != "" {
+		return p.runUnit(ctx, h, cmd, input)
+	}
 	c, err := p.to(ctx, h)
 	if err != nil {
 		return Exit{}, err
 	}
-	status, err := c.run(ctx, job{wrapper, cmd.Sudo, input, cmd.Stdout, cmd.Stderr, p.config.Grace})
+	status, err := c.run(ctx, job{script: wrapper, sudo: cmd.Sudo, input: input,
+		stdout: cmd.Stdout, stderr: cmd.Stderr, grace: p.config.Grace})
 	return Exit{Code: status, Signal: signalOf(status)}, err
 }
 

@@ -39,6 +39,9 @@ type job struct {
 	input          io.Reader // what the script reads first
 	stdout, stderr io.Writer
 	grace          time.Duration
+	// farewell is what the script is told when ctx ends early, and has read all
+	// of its input; nil is nothing. The end of its input follows.
+	farewell func(cause error) string
 }
 
 // A report is what came back of a job that the host carried out.
@@ -53,8 +56,11 @@ type report struct {
 func (c *conn) run(ctx context.Context, j job) (int, error) {
 	j.sudo = j.sudo && c.endpoint.User != "root"
 	r, err := c.carryOut(ctx, j)
-	if err != nil || r.started {
-		return r.status, err
+	if err != nil {
+		return 0, err
+	}
+	if r.started {
+		return r.status, nil
 	}
 	return 0, c.notStarted(j, r)
 }
@@ -78,7 +84,8 @@ func (c *conn) notStarted(j job, r report) error {
 // exitNotFound is a shell's exit status for a program that is not there.
 const exitNotFound = 127
 
-// carryOut runs a job. It returns an error where no exit status came back.
+// carryOut runs a job. It returns an error where no exit status came back, with
+// what was heard of the job all the same.
 func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	ch, err := c.begin(ctx, oneWord(j.script, j.sudo))
 	if err != nil {
@@ -92,6 +99,12 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 		io.Copy(&s.input, j.input) // its end is no end of the stream: that would end the command
 		close(sent)
 	}()
+	s.leave = func() {
+		if j.farewell != nil && ready(sent) {
+			io.WriteString(&s.input, j.farewell(context.Cause(ctx)))
+		}
+		s.input.close()
+	}
 	gate := &gate{}
 	defer gate.shut()
 	stderr := &announced{next: gate.writer(j.stderr, &s.output), answer: func() { s.answer(sent) }}
@@ -101,11 +114,18 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	if end.exited {
 		s.drain(copied)
 	}
-	if err != nil {
-		return report{}, err
-	}
 	gate.shut()
-	return report{end.status, stderr.done, stderr.noise()}, nil
+	begun, noise := stderr.heard()
+	return report{end.status, begun, noise}, err
+}
+
+func ready(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // An input is the standard input of a script. A channel's own Write and
@@ -137,6 +157,7 @@ type session struct {
 	conn   *conn
 	ch     *channel
 	input  input
+	leave  func()      // tells the script that nobody waits for it any more
 	ended  chan ending // gets one ending
 	output atomic.Int64
 }
@@ -152,10 +173,8 @@ type ending struct {
 // acknowledges the announcement, without which Nagle's algorithm at the host
 // would hold back what follows for 40 ms.
 func (s *session) answer(sent <-chan struct{}) {
-	select {
-	case <-sent:
+	if ready(sent) { // else more than an acknowledgement is on its way
 		s.input.Write([]byte("\n"))
-	default: // more than an acknowledgement is on its way
 	}
 }
 
@@ -215,14 +234,14 @@ func pour(w io.Writer, r io.Reader) {
 }
 
 // await returns how the session ended. When ctx ends first, it closes the
-// script's standard input, which ends the command, and waits for that.
+// script's standard input, by which a command is told to end, and waits for that.
 func (s *session) await(ctx context.Context, grace time.Duration) (ending, error) {
 	select {
 	case e := <-s.ended:
 		return e, e.err
 	case <-ctx.Done():
 	}
-	go s.input.close() // blocks while the network does
+	go s.leave() // blocks while the network does
 	late := time.NewTimer(grace + afterGrace)
 	defer late.Stop()
 	select {
@@ -232,8 +251,8 @@ func (s *session) await(ctx context.Context, grace time.Duration) (ending, error
 		}
 		return e, context.Cause(ctx)
 	case <-late.C:
-		return ending{}, fmt.Errorf("%w; the command was told to end, but %s does not say that it did",
-			context.Cause(ctx), s.conn.endpoint)
+		return ending{}, fmt.Errorf("%w; the command was told to end, but %s does not say that it did; %w",
+			context.Cause(ctx), s.conn.endpoint, ErrLost)
 	}
 }
 
@@ -294,6 +313,8 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 type announced struct {
 	next   io.Writer
 	answer func() // called at the start
+
+	mu     sync.Mutex // of what follows; who asks may not wait for who writes
 	before []byte
 	done   bool
 }
@@ -302,17 +323,10 @@ type announced struct {
 const noiseLimit = 8 << 10
 
 func (a *announced) Write(p []byte) (int, error) {
-	if a.done {
-		return a.next.Write(p)
+	rest, begins := a.take(p)
+	if begins {
+		a.answer()
 	}
-	a.before = append(a.before, p...)
-	noise, rest, found := bytes.Cut(a.before, []byte(started+"\n"))
-	if !found {
-		a.before = a.before[max(0, len(a.before)-noiseLimit):]
-		return len(p), nil
-	}
-	a.before, a.done = noise, true
-	a.answer()
 	if len(rest) > 0 {
 		if _, err := a.next.Write(rest); err != nil {
 			return 0, err
@@ -321,4 +335,26 @@ func (a *announced) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (a *announced) noise() string { return strings.TrimSpace(string(a.before)) }
+// take returns what of p is behind the announcement, and whether that is in p.
+func (a *announced) take(p []byte) (rest []byte, begins bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.done {
+		return p, false
+	}
+	a.before = append(a.before, p...)
+	noise, rest, found := bytes.Cut(a.before, []byte(started+"\n"))
+	if !found {
+		a.before = a.before[max(0, len(a.before)-noiseLimit):]
+		return nil, false
+	}
+	a.before, a.done = noise, true
+	return rest, true
+}
+
+// heard is whether the announcement came, and what was said before it.
+func (a *announced) heard() (done bool, noise string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.done, strings.TrimSpace(string(a.before))
+}

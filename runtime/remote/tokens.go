@@ -38,6 +38,9 @@ func newTokens(e *Endpoint) (*tokens, error) {
 // originalName is the host of a destination, as %n gives it.
 func originalName(destination string) string {
 	rest, uri := strings.CutPrefix(destination, "ssh://")
+	if uri {
+		rest, _, _ = strings.Cut(rest, "?")
+	}
 	rest = rest[strings.LastIndexByte(rest, '@')+1:]
 	if uri && !strings.HasSuffix(rest, "]") {
 		if i := strings.LastIndexByte(rest, ':'); i >= 0 {

@@ -33,8 +33,23 @@ const started = "infra-command-started"
 // The text must suit every login shell that may carry it as one word: no
 // single quote, no newline (lines are joined, see [oneWord]), no exclamation mark, no
 // doubled backslash.
-const wrapper = `
-IFS=" " read -r __l __g && IFS= read -r __c || exit 125;
+const wrapper = wrapperReads + wrapperStores + wrapperRuns
+
+const wrapperReads = `
+IFS=" " read -r __l __g && IFS= read -r __c || exit 125;`
+
+// wrapperStores makes the input descriptor 5.
+const wrapperStores = `
+if [ $__l -gt 0 ]; then
+ for __d in /dev/shm "${TMPDIR:-/tmp}" /tmp; do
+  [ -w "$__d" ] && __f=$(mktemp "$__d/infra.XXXXXX") && break;
+ done;
+ exec 4>"$__f" 5<"$__f" 6<"$__f" && rm -f "$__f" && head -c $__l >&4 && [ $(wc -c <&6) -eq $__l ]
+  || { echo "the input could not be stored" >&2; exit 125; };
+ exec 4>&- 6<&-;
+else exec 5</dev/null; fi;`
+
+const wrapperRuns = `
 __k() { kill -$1 -$__p || kill -$1 $__p; };
 __w() {
  while IFS= read -r __x; do :; done;
@@ -44,14 +59,6 @@ __w() {
  done;
  __k KILL;
 };
-if [ $__l -gt 0 ]; then
- for __d in /dev/shm "${TMPDIR:-/tmp}" /tmp; do
-  [ -w "$__d" ] && __f=$(mktemp "$__d/infra.XXXXXX") && break;
- done;
- exec 4>"$__f" 5<"$__f" 6<"$__f" && rm -f "$__f" && head -c $__l >&4 && [ $(wc -c <&6) -eq $__l ]
-  || { echo "the input could not be stored" >&2; exit 125; };
- exec 4>&- 6<&-;
-else exec 5</dev/null; fi;
 __b= __r=125;
 if __s=$(command -v setsid); then :;
 elif command -v perl >/dev/null; then __s="perl|-e|use POSIX;setsid;exec{\$ARGV[0]}@ARGV"; IFS="|"; fi;
@@ -79,11 +86,16 @@ func oneWord(script string, sudo bool) string {
 	if sudo {
 		exec = "exec sudo -n /bin/sh -c '"
 	}
+	return exec + joined(script) + "'"
+}
+
+// joined is a script on one line.
+func joined(script string) string {
 	var lines []string
 	for line := range strings.Lines(script) {
 		lines = append(lines, strings.TrimSpace(line))
 	}
-	return exec + strings.TrimSpace(strings.Join(lines, " ")) + "'"
+	return strings.TrimSpace(strings.Join(lines, " "))
 }
 
 // wrapperInput is what [wrapper] reads.

@@ -105,10 +105,14 @@ func Within(ctx context.Context, timeout time.Duration, fn func(context.Context)
 	inner, cancel := context.WithTimeoutCause(ctx, timeout, ErrTimeout)
 	defer cancel()
 	err := fn(inner)
-	if err != nil && context.Cause(inner) == ErrTimeout {
-		return fmt.Errorf("%w of %s", ErrTimeout, short(timeout))
+	if err == nil || context.Cause(inner) != ErrTimeout {
+		return err
 	}
-	return err
+	over := fmt.Errorf("%w of %s", ErrTimeout, short(timeout))
+	if errors.Is(err, runtime.ErrUntold) { // the host has not said that it did
+		return fmt.Errorf("%w: %w", over, err)
+	}
+	return over
 }
 
 // short prints a duration as a plan author writes it: 2m, not 2m0s.

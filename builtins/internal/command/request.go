@@ -36,6 +36,7 @@ type Request struct {
 	Timeout    time.Duration
 	Repeatable bool          // carrying it out again does no harm
 	Assume     *runtime.Text // its stdout, for a preview that does not have it; nil: not assumed
+	Units      *Units        // where it runs, and may go on without us; nil: it ends with us
 }
 
 // Ask makes the request an operation on a host, "" for here, carries it out by
@@ -59,6 +60,12 @@ func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, err
 	}
 	op.Looks = runtime.Nothing // a preview asks the host nothing about it
 	op.Predict = func(context.Context) (runtime.Prediction, error) { return r.predict(c.Unknown()), nil }
+	if r.Units != nil {
+		op.Settle = func(ctx context.Context, log io.Writer) (runtime.Fate, runtime.Result, error) {
+			return r.settle(ctx, c.Unknown(), log)
+		}
+		op.Forget = func(ctx context.Context) { r.Units.forget(ctx, r.Sudo) }
+	}
 	return c.Value(op)
 }
 
@@ -132,6 +139,9 @@ func (r Request) detail() string {
 
 func (r Request) carryOut(ctx context.Context, run Runner, log io.Writer) (runtime.Result, error) {
 	cmd := remote.Command{Argv: r.Argv.Words(), Env: r.Env, Stdin: r.Stdin, Dir: r.Dir, Sudo: r.Sudo}
+	if r.Units != nil && !r.Reads {
+		cmd.Unit = runtime.OpID(ctx)
+	}
 	var out Output
 	err := Within(ctx, r.Timeout, func(ctx context.Context) (err error) {
 		out, err = Run(ctx, run, cmd, log)
@@ -140,10 +150,15 @@ func (r Request) carryOut(ctx context.Context, run Runner, log io.Writer) (runti
 	if err != nil {
 		return runtime.Result{}, err
 	}
+	return r.result(out, starlark.String(out.Stdout), starlark.String(out.Stderr))
+}
+
+// result is what the plan gets of a command that ended.
+func (r Request) result(out Output, stdout, stderr starlark.Value) (runtime.Result, error) {
 	if err := out.Err("the command"); err != nil && r.Check {
 		return runtime.Result{}, runtime.WithHint(err, "check = False returns the result instead of failing the step")
 	}
 	changed := !r.Reads
-	return runtime.Result{Changed: changed, Value: runtime.CommandResult(starlark.String(out.Stdout),
-		starlark.String(out.Stderr), starlark.MakeInt(out.Exit.Code), starlark.Bool(changed))}, nil
+	return runtime.Result{Changed: changed, Value: runtime.CommandResult(stdout, stderr,
+		starlark.MakeInt(out.Exit.Code), starlark.Bool(changed))}, nil
 }
