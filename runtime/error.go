@@ -42,9 +42,9 @@ func HintOf(err error) string {
 
 // A SkippedError says why a step was not started: another one did not succeed.
 type SkippedError struct {
-	Why   string // in full
-	Cause string // the step that it began with: "switch on blackphos"
-	Ended Status // how that one ended
+	Why        string // in full
+	Step, Host string // the step that it began with
+	Ended      Status // how that one ended
 }
 
 func (e *SkippedError) Error() string { return e.Why }

@@ -47,6 +47,7 @@ const (
 	StepEnded    EventKind = "step_ended"
 	Doubted      EventKind = "doubted"     // of a dry run: Step may come before or after another one that alters what it looks at; Text says which
 	RunResumed   EventKind = "run_resumed" // another process goes on with the run; Text is its version of infra
+	Waiting      EventKind = "waiting"     // another run holds a lock: Text says which, who, and how long it is waited for; for people, not kept
 	Stopping     EventKind = "stopping"    // the run was asked to stop: nothing new starts; for people, not kept
 	RunEnded     EventKind = "run_ended"
 )
@@ -88,9 +89,9 @@ type RunStart struct {
 	Sources []Source        // what the plan was read from, in the order of reading
 }
 
-// A Source is a file that a plan was read from.
+// A Source is a file that a plan was read from, or what was observed for that.
 type Source struct {
-	Path   string `json:"path"`   // from the project's root
+	Path   string `json:"path"`   // from the project's root; of what was observed, the builtin and its arguments
 	SHA256 string `json:"sha256"` // of its content, in hex
 }
 
@@ -109,5 +110,6 @@ type Totals struct {
 	Changed  int             // operations that changed something
 	Verdicts map[Verdict]int // of a dry run
 	Steps    map[Status]int
+	Locked   int // steps that failed since another run has a lock
 	Checks   map[Status]int
 }

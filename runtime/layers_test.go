@@ -13,13 +13,14 @@ var layers = []string{
 	"runtime",
 	"runtime/journal runtime/remote",
 	"builtins/internal/call builtins/internal/sshdtest runtime/preview",
-	"builtins/internal/calltest builtins/internal/command builtins/internal/file",
-	"builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh",
+	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest",
+	"builtins/internal/clantest builtins/internal/sops",
+	"builtins/clan builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh",
 	"builtins",
 	"runtime/interp",
 	"runtime/engine",
 	"examples/lab/fleet",
-	"cmd/infra examples/bench examples/lab",
+	"cmd/infra examples/bench examples/lab examples/lab/clan",
 }
 
 func TestLayers(t *testing.T) {

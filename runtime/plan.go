@@ -19,6 +19,24 @@ type Plan struct {
 	Steps  []*Step
 	Checks []*Check
 	Pos    syntax.Position // where plan() was called
+
+	UndoOnFailure bool  // once a step fails nothing more starts, and what was done is taken back
+	Undoes        *Undo // of a plan that takes a run back: which one; nil for any other
+}
+
+// An Undo is what a plan that takes a run back takes back, and what it does not.
+type Undo struct {
+	Run  string // its id
+	Left []Left
+}
+
+// A Left is a step of which something was done that no undo takes back: it has
+// none, or it did not end well, and so has no result that an undo could be
+// called with.
+type Left struct {
+	Step, Host string
+	Status     Status   // how the step ended
+	Done       []string // what was done of it, and what may have been, in order
 }
 
 var _ starlark.HasAttrs = (*Plan)(nil)

@@ -3,7 +3,9 @@ package runtime
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +41,24 @@ func (ps Problems) Error() string {
 type Reading struct {
 	mu       sync.Mutex
 	problems Problems
+	seen     map[string]string // digests of what was observed, by what asked for it
+}
+
+// Saw notes what a builtin observed while the files were read.
+func (r *Reading) Saw(what string, answer []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen == nil {
+		r.seen = map[string]string{}
+	}
+	r.seen[what] = fmt.Sprintf("%x", sha256.Sum256(answer))
+}
+
+// Seen returns the digests of what was observed, by what asked for it.
+func (r *Reading) Seen() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.seen)
 }
 
 // Report notes a problem and lets the reading go on, so that all are shown at once.

@@ -17,6 +17,8 @@ type planArgs struct {
 	Checks []*runtime.Check `arg:"checks,keyword" default:"" doc:"what must hold when every step has succeeded"`
 	Title  string           `arg:"title,keyword" default:"" doc:"a few words for people"`
 	Phase  int              `arg:"phase,keyword" default:"-1" doc:"the phase of the migration"`
+
+	OnFailure string `arg:"on_failure,keyword" default:"keep" doc:"\"keep\" keeps what was done when a step fails, and does what does not need it; \"undo\" starts nothing more and takes back what was done, as infra undo does. A failed check, a held step and Ctrl-C take nothing back."`
 }
 
 func planSpec() call.Spec {
@@ -30,7 +32,7 @@ func planSpec() call.Spec {
 }
 
 func newPlan(c *call.Call, a planArgs) (starlark.Value, error) {
-	p := &runtime.Plan{Title: a.Title, Phase: a.Phase, Hosts: a.Hosts, Checks: a.Checks, Pos: c.Pos}
+	p := &runtime.Plan{Title: a.Title, Phase: a.Phase, Hosts: a.Hosts, Checks: a.Checks, Pos: c.Pos, UndoOnFailure: a.OnFailure == "undo"}
 	if len(a.Steps) == 0 && len(a.Checks) == 0 {
 		c.Report("steps = [step(fn)]", "the plan has neither steps nor checks")
 	}
@@ -47,7 +49,27 @@ func newPlan(c *call.Call, a planArgs) (starlark.Value, error) {
 	for _, s := range steps {
 		checkFanOut(c, p, s)
 	}
+	checkOnFailure(c, p, a.OnFailure)
 	return p, nil
+}
+
+// checkOnFailure reports what can have no effect, or contradicts itself.
+func checkOnFailure(c *call.Call, p *runtime.Plan, policy string) {
+	if policy != "keep" && policy != "undo" {
+		c.Report(`"keep" or "undo"`, "the plan has on_failure = %q", policy)
+	}
+	if !p.UndoOnFailure {
+		return
+	}
+	if !slices.ContainsFunc(p.Steps, func(s *runtime.Step) bool { return s.Undo != nil }) {
+		c.Report("step(fn, undo = ...) says how a step is taken back", `the plan has on_failure = "undo", and no step has an undo`)
+	}
+	for _, s := range p.Steps {
+		if s.OnFailure == runtime.ContinueOnFailure {
+			report(c, s, `leave on_failure = "continue" out, or the plan's on_failure`,
+				`step %s goes on after a failure, and the plan's on_failure = "undo" does not`, s.Name)
+		}
+	}
 }
 
 // report notes a problem at a step or check rather than at plan().

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/term"
 
@@ -36,28 +35,34 @@ func (a *app) asker(yes bool, show reader) func(context.Context, string) (bool, 
 	if yes {
 		return func(context.Context, string) (bool, error) { return true, nil }
 	}
-	in := a.terminal()
-	if in == nil {
+	if a.terminal() == nil {
 		return func(_ context.Context, question string) (bool, error) {
 			return false, runtime.WithHint(fmt.Errorf("%w: it asks %q, and nobody is here to answer", runtime.ErrHeld, question),
 				"run it on a terminal, or with --yes")
 		}
 	}
-	var mu sync.Mutex
-	lines := bufio.NewReader(in)
 	return func(_ context.Context, question string) (bool, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if t, ok := show.(*tree); ok {
-			t.Suspend()
-			defer t.Resume()
-		}
-		fmt.Fprintf(a.stderr, "%s [y/N] ", question)
-		answer, err := lines.ReadString('\n')
+		answer, err := a.answer(show, question+" [y/N] ")
 		if err != nil {
 			return false, fmt.Errorf("%w: %q was not answered", runtime.ErrHeld, question)
 		}
 		answer = strings.ToLower(strings.TrimSpace(answer))
 		return answer == "y" || answer == "yes", nil
 	}
+}
+
+// answer puts one question at a time to the person at the terminal, and returns
+// the line that was typed.
+func (a *app) answer(show reader, question string) (string, error) {
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	if a.typed == nil {
+		a.typed = bufio.NewReader(a.terminal())
+	}
+	if t, ok := show.(*tree); ok {
+		t.Suspend()
+		defer t.Resume()
+	}
+	fmt.Fprint(a.stderr, question)
+	return a.typed.ReadString('\n')
 }

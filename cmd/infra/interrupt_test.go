@@ -122,3 +122,103 @@ p = plan(hosts = [mac], steps = [step(there), step(here), step(short), step(afte
 		}
 	})
 }
+
+// TestInterruptedInEachPhase asks it to stop, in each way and in each thing that
+// it may be at: it ends with its exit code, the journal says so, and nothing of
+// it is left, here or on the host.
+func TestInterruptedInEachPhase(t *testing.T) {
+	tr := newTrial(t, "blackphos")
+	silent := tr.silentHost()
+	tests := []struct {
+		name, body, options string
+		args                []string
+		there               string // a process of it
+		says                string // or a line
+		unread              bool   // the plan is not even read: there is no run
+		hosts               string // that it changes; no two of these may run at once
+		once                bool   // it takes ten seconds from TERM to KILL
+	}{
+		{name: "reading the plan", body: `pass
+forever = [0 for _ in range(1 << 40)]`, says: "", unread: true},
+		{name: "previewing", body: `ssh.run(mac, "sleep 7774.1 & wait", reads = True)`, args: []string{"--dry-run"}, there: "sleep 7774.1"},
+		{name: "connecting", body: `ssh.facts(mac)`, args: []string{"--ssh-config", silent}, says: "ssh.facts"},
+		{name: "building", body: `nix.build(".#slow")`, there: "echo started; sleep 60"},
+		{name: "a command there that is deaf to TERM", body: `ssh.run(mac, "trap '' TERM; while :; do sleep 7774.2; done")`, there: "sleep 7774.2", hosts: "mac", once: true},
+		{name: "a command here that is deaf to TERM", body: `local.run("trap '' TERM; while :; do sleep 7774.3; done")`, there: "sleep 7774.3", once: true},
+		{name: "before another attempt", body: `local.run("exit 1", repeatable = True)`, options: ", retries = 20", says: "trying again"},
+	}
+	for i, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tr := tr.with(t)
+			plan := "plans/phase" + string(rune('a'+i)) + ".star"
+			tr.write(plan, `
+load("fleet.star", "fleet")
+mac = fleet["blackphos"]
+def f(): `+tt.body+`
+p = plan(steps = [step(f`+tt.options+`)], hosts = [`+tt.hosts+`])
+`)
+			signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+			if tt.once {
+				signals = signals[i%3 : i%3+1]
+			}
+			for _, signal := range signals {
+				cmd := tr.program(append([]string{"--grace", "100ms", plan}, tt.args...)...)
+				stderr, err := cmd.StderrPipe()
+				if err == nil {
+					err = cmd.Start()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines := bufio.NewReader(stderr)
+				said := ""
+				for !tt.unread && !strings.Contains(said, tt.says) || said == "" && tt.says != "" {
+					line, err := lines.ReadString('\n')
+					if err != nil {
+						t.Fatalf("it ended before it said %q: %s", tt.says, said)
+					}
+					said += line
+				}
+				if tt.there != "" {
+					until(t, true, tt.there)
+				}
+				if tt.unread {
+					time.Sleep(100 * time.Millisecond) // it reads: nothing else tells
+				}
+				_ = cmd.Process.Signal(signal)
+				began := time.Now()
+				rest, _ := io.ReadAll(lines)
+				_ = cmd.Wait()
+				status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+				if code := cmd.ProcessState.ExitCode(); code != exitInterrupted && !(tt.unread && status.Signaled()) {
+					t.Errorf("%s: exit code %d\n%s%s", signal, code, said, rest)
+				}
+				if took := time.Since(began); took > 15*time.Second {
+					t.Errorf("%s: it took %s", signal, took)
+				}
+				if tt.there != "" {
+					until(t, false, tt.there)
+				}
+			}
+		})
+	}
+}
+
+// silentHost is an ssh configuration by which blackphos never greets.
+func (tr *trial) silentHost() string {
+	tr.Helper()
+	config, err := os.ReadFile(tr.fleet.SSHConfig())
+	if err != nil {
+		tr.Fatal(err)
+	}
+	tr.write("silent_config", strings.ReplaceAll(string(config), "Port 2222", "Port "+silentPort(tr.T)))
+	return filepath.Join(tr.fleet.Project(), "silent_config")
+}
+
+// program is infra run on the fleet. What comes last of an option counts.
+func (tr *trial) program(args ...string) *exec.Cmd {
+	cmd := exec.Command("infra", append([]string{"run", "--ssh-config", tr.fleet.SSHConfig()}, args...)...)
+	cmd.Dir, cmd.Env = tr.fleet.Project(), append(os.Environ(), tr.fleet.Env()...)
+	return cmd
+}

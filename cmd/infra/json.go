@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"go.starlark.net/syntax"
@@ -146,6 +147,22 @@ type jsonStart struct {
 	DryRun bool        `json:"dry_run"`
 	Steps  []jsonStep  `json:"steps"`
 	Checks []jsonCheck `json:"checks"`
+
+	OnFailure string    `json:"on_failure,omitempty"` // "undo", or absent
+	Undoes    *jsonUndo `json:"undoes,omitempty"`     // of a run that takes another one back
+}
+
+// A jsonUndo is the run that is taken back, and what of it is not.
+type jsonUndo struct {
+	Run  string     `json:"run"`
+	Left []jsonLeft `json:"left"`
+}
+
+type jsonLeft struct {
+	Step   string         `json:"step"`
+	Host   string         `json:"host,omitempty"`
+	Status runtime.Status `json:"status"`
+	Done   []string       `json:"done"`
 }
 
 type jsonStep struct {
@@ -243,13 +260,17 @@ func jsonStartOf(s *runtime.RunStart) *jsonStart {
 	}
 	j := &jsonStart{File: s.File, DryRun: s.DryRun, Steps: []jsonStep{}, Checks: []jsonCheck{}}
 	if s.Plan != nil {
-		j.Plan, j.Title = s.Plan.Name, printable(s.Plan.Title)
+		j.Plan, j.Title, j.Undoes = s.Plan.Name, printable(s.Plan.Title), jsonUndoOf(s.Plan.Undoes)
+		if s.Plan.UndoOnFailure {
+			j.OnFailure = "undo"
+		}
 	}
 	for _, step := range s.Steps {
 		js := jsonStep{Name: step.Name, Doc: printable(step.Doc)}
 		for _, n := range step.Needs {
 			js.Needs = append(js.Needs, n.Name)
 		}
+		js.Needs = slices.Compact(js.Needs) // the undos of a fan-out have one name
 		for _, h := range step.Each {
 			js.Hosts = append(js.Hosts, h.Name)
 		}
@@ -261,6 +282,21 @@ func jsonStartOf(s *runtime.RunStart) *jsonStart {
 			jc.Host = c.Host.Name
 		}
 		j.Checks = append(j.Checks, jc)
+	}
+	return j
+}
+
+func jsonUndoOf(u *runtime.Undo) *jsonUndo {
+	if u == nil {
+		return nil
+	}
+	j := &jsonUndo{Run: u.Run, Left: []jsonLeft{}}
+	for _, l := range u.Left {
+		done := make([]string, len(l.Done))
+		for i, what := range l.Done {
+			done[i] = printable(what)
+		}
+		j.Left = append(j.Left, jsonLeft{l.Step, l.Host, l.Status, done})
 	}
 	return j
 }

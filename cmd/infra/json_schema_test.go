@@ -290,8 +290,8 @@ func TestTheSchemasWords(t *testing.T) {
 	}
 	defs := root["$defs"].(map[string]any)
 	var kinds, statuses, verdicts []any
-	for _, k := range []runtime.EventKind{runtime.RunStarted, runtime.StepStarted, runtime.StepRetried, runtime.OpAsked, runtime.OpEnded,
-		runtime.Logged, runtime.Doubted, runtime.Stopping, runtime.StepEnded, runtime.StepRestored, runtime.RunResumed, runtime.RunEnded, refused} {
+	for _, k := range []runtime.EventKind{runtime.RunStarted, runtime.StepStarted, runtime.StepRetried, runtime.OpAsked, runtime.OpResumed, runtime.OpEnded,
+		runtime.Logged, runtime.Doubted, runtime.Stopping, runtime.Waiting, runtime.StepEnded, runtime.StepRestored, runtime.RunResumed, runtime.RunEnded, refused} {
 		kinds = append(kinds, string(k))
 	}
 	for _, st := range statusOrder {

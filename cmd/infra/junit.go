@@ -10,10 +10,10 @@ import (
 	"infra/runtime"
 )
 
-// writeJUnit writes a report as CI systems read the results of tests: a step
-// on a host is a test, and so is a check.
-func writeJUnit(path string, r *report) error {
-	content, err := junitOf(r)
+// writeJUnit writes reports as CI systems read the results of tests: a run is a
+// suite, a step on a host is a test, and so is a check.
+func writeJUnit(path string, runs ...*report) error {
+	content, err := junitOf(runs...)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
@@ -68,9 +68,37 @@ type junitOutcome struct {
 	Text    string `xml:",chardata"`
 }
 
-// junitOf is a report as XML. What XML cannot hold is replaced.
-func junitOf(r *report) ([]byte, error) {
+// junitOf is reports as XML. What XML cannot hold is replaced.
+func junitOf(runs ...*report) ([]byte, error) {
+	all := junitSuites{Name: "infra"}
+	var cases []junitCase
+	var took time.Duration
+	for _, r := range runs {
+		suite := r.junitSuite()
+		all.Suites = append(all.Suites, suite)
+		cases = append(cases, suite.Cases...)
+		if r.end != nil {
+			took += r.end.Took
+		}
+	}
+	all.junitCounts = counted(cases)
+	all.Time = junitSeconds(took)
+	var b bytes.Buffer
+	b.WriteString(xml.Header)
+	enc := xml.NewEncoder(&b)
+	enc.Indent("", "  ")
+	if err := enc.Encode(all); err != nil {
+		return nil, err
+	}
+	b.WriteString("\n")
+	return b.Bytes(), nil
+}
+
+func (r *report) junitSuite() junitSuite {
 	suite := junitSuite{Name: oneLine(r.plan()), Properties: r.properties()}
+	if u := r.undoes(); u != nil {
+		suite.Name += ": undo of run " + u.Run
+	}
 	if !r.began.IsZero() {
 		suite.Timestamp = r.began.UTC().Format("2006-01-02T15:04:05")
 	}
@@ -84,16 +112,7 @@ func junitOf(r *report) ([]byte, error) {
 	if r.end != nil {
 		suite.Time = junitSeconds(r.end.Took)
 	}
-	all := junitSuites{Name: "infra", junitCounts: suite.junitCounts, Suites: []junitSuite{suite}}
-	var b bytes.Buffer
-	b.WriteString(xml.Header)
-	enc := xml.NewEncoder(&b)
-	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
-		return nil, err
-	}
-	b.WriteString("\n")
-	return b.Bytes(), nil
+	return suite
 }
 
 // properties say which run it was, and its outcome in one line.
@@ -101,6 +120,12 @@ func (r *report) properties() []junitProperty {
 	ps := []junitProperty{{"summary", r.summary()}, {"exit_code", fmt.Sprint(r.code)}}
 	if r.start != nil {
 		ps = append(ps, junitProperty{"run", r.run}, junitProperty{"dry_run", fmt.Sprint(r.start.DryRun)})
+	}
+	if u := r.undoes(); u != nil {
+		ps = append(ps, junitProperty{"undoes", u.Run})
+		for _, l := range leftLines(u) {
+			ps = append(ps, junitProperty{"not_taken_back", oneLine(l)})
+		}
 	}
 	return ps
 }

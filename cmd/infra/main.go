@@ -80,6 +80,8 @@ func exitCodeOf(err error) int {
 		return end.code
 	case errors.Is(err, runtime.ErrLocked):
 		return exitLocked
+	case errors.Is(err, runtime.ErrInterrupted):
+		return exitInterrupted
 	}
 	return exitFailed
 }

@@ -10,7 +10,7 @@ import (
 // TestMain lets tests start the test binary as the program itself, by the name
 // infra on PATH.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"infra": main})
+	testscript.Main(m, map[string]func(){"infra": main, "infra-mortal": mortal})
 }
 
 // TestScripts runs what a person would type, in testdata/script. UPDATE=1

@@ -13,10 +13,12 @@ import (
 // outputs are all that show one run: people or programs while it goes on, and
 // CI when it has ended.
 type outputs struct {
-	app    *app
-	flags  runFlags
-	show   reader
-	report *report // nil where nothing is made of it
+	app   *app
+	flags runFlags
+	show  reader
+	root  string
+
+	reports []*report // one for each run; none where nothing is made of them
 }
 
 // newOutputs refuses what could not be written in the end before anything is
@@ -31,9 +33,32 @@ func (a *app) newOutputs(path string, f runFlags) (*outputs, error) {
 	if f.junit == "" && !f.github {
 		return o, nil
 	}
-	o.report = newReport(path, f.strict)
-	o.report.workspace = a.getenv("GITHUB_WORKSPACE")
+	o.expect(path)
 	return o, nil
+}
+
+// expect makes a report for a run that will be read next.
+func (o *outputs) expect(path string) {
+	r := newReport(path, o.flags.strict)
+	r.workspace, r.root = o.app.getenv("GITHUB_WORKSPACE"), o.root
+	o.reports = append(o.reports, r)
+}
+
+// again shows another run, which follows the one that has ended.
+func (o *outputs) again(f runFlags) {
+	o.show.Close()
+	o.show = o.app.reader(f)
+	if r := o.report(); r != nil {
+		o.expect(r.file)
+	}
+}
+
+// report is that of the run which is read now, or nil.
+func (o *outputs) report() *report {
+	if len(o.reports) == 0 {
+		return nil
+	}
+	return o.reports[len(o.reports)-1]
 }
 
 // reader is what shows a run while it goes on.
@@ -49,16 +74,17 @@ func (a *app) reader(f runFlags) reader {
 
 // in says where the project is.
 func (o *outputs) in(root string) {
-	if o.report != nil {
-		o.report.root = root
+	o.root = root
+	if r := o.report(); r != nil {
+		r.root = root
 	}
 }
 
 // Read implements reader.
 func (o *outputs) Read(e runtime.Event) {
 	o.show.Read(e)
-	if o.report != nil {
-		o.report.Read(e)
+	if r := o.report(); r != nil {
+		r.Read(e)
 	}
 }
 
@@ -75,10 +101,13 @@ func (o *outputs) finish(err error) error {
 	if lines, ok := o.show.(*jsonLines); ok && refused != nil {
 		lines.refuse(refused, code)
 	}
-	if o.report == nil {
+	if o.report() == nil {
 		return err
 	}
-	o.report.refused, o.report.code = refused, code
+	for _, r := range o.reports {
+		r.code = code
+	}
+	o.report().refused = refused
 	lost := o.write()
 	switch {
 	case lost == nil:
@@ -92,14 +121,17 @@ func (o *outputs) finish(err error) error {
 
 func (o *outputs) write() error {
 	var errs []error
-	if o.flags.github {
-		errs = append(errs, annotate(o.app.stderr, o.report))
+	for _, r := range o.reports {
+		if !o.flags.github {
+			break
+		}
+		errs = append(errs, annotate(o.app.stderr, r))
 		if file := o.app.getenv("GITHUB_STEP_SUMMARY"); file != "" {
-			errs = append(errs, appendSummary(file, o.report))
+			errs = append(errs, appendSummary(file, r))
 		}
 	}
 	if o.flags.junit != "" {
-		errs = append(errs, writeJUnit(o.flags.junit, o.report))
+		errs = append(errs, writeJUnit(o.flags.junit, o.reports...))
 	}
 	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -64,6 +65,7 @@ type words struct {
 	said     map[instance]string // the last line of the operation that failed last
 	previews *previews           // of a dry run
 	findings []finding           // of a dry run
+	tally    tally
 }
 
 func newWords(p palette, brief bool) words {
@@ -73,6 +75,7 @@ func newWords(p palette, brief bool) words {
 // tell returns the lines that e adds, each with its newline, or "".
 func (w *words) tell(e runtime.Event) string {
 	w.listen(e)
+	w.tally.Read(e)
 	switch {
 	case e.Kind == runtime.RunStarted, e.Kind == runtime.RunResumed:
 		w.begin(e)
@@ -135,6 +138,9 @@ func (w *words) header(e runtime.Event) string {
 	if e.Start.Plan != nil && e.Start.Plan.Title != "" {
 		line += w.dim(": " + oneLine(e.Start.Plan.Title))
 	}
+	if e.Start.DryRun && e.Start.Plan != nil && e.Start.Plan.UndoOnFailure {
+		line += "\n" + w.dim("if a step fails, what the run did is taken back by its steps' undos")
+	}
 	return line + "\n"
 }
 
@@ -144,12 +150,14 @@ func (w *words) line(e runtime.Event) string {
 	switch e.Kind {
 	case runtime.Stopping:
 		return w.change("stopping: nothing new starts, what runs may end; Ctrl-C again ends it at once") + "\n"
+	case runtime.Waiting:
+		return w.under(who, w.change("waiting: ")+oneLine(e.Text))
 	case runtime.Logged:
 		return w.under(who, printable(e.Text))
 	case runtime.Doubted:
 		return w.under(who, w.doubt("unknown: ")+oneLine(e.Text))
 	case runtime.StepRetried:
-		return w.under(who, w.change("trying again: ")+oneLine(detailsOf(e.Err).msg))
+		return w.under(who, w.change(retryOf(e)+": ")+oneLine(detailsOf(e.Err).msg))
 	case runtime.OpAsked, runtime.OpResumed, runtime.OpEnded:
 		if w.brief || e.Op == nil {
 			return ""
@@ -165,6 +173,9 @@ func (w *words) line(e runtime.Event) string {
 	}
 	return ""
 }
+
+// retryOf says which attempt failed, and when the next begins.
+func retryOf(e runtime.Event) string { return cmp.Or(oneLine(e.Text), "trying again") }
 
 // under is a line, or several, each under the name of who says it.
 func (w *words) under(who instance, text string) string {

@@ -28,9 +28,9 @@ func (w *words) summary(e runtime.Event) string {
 		t = new(runtime.Totals)
 	}
 	if w.previews != nil {
-		return w.drySummary(e, t)
+		return w.undone(e.Status) + w.drySummary(e, t)
 	}
-	return w.runLine(e, t) + "\n" + w.dim("more: infra log "+e.Run) + "\n"
+	return w.endings(e.Status) + w.runLine(e, t) + "\n" + w.nextLines(e)
 }
 
 // runLine is a run's outcome in one line.

@@ -24,6 +24,7 @@ type report struct {
 	cases    []*reportCase // the announced ones, in the plan's order, then others
 	byWho    map[instance]*reportCase
 	findings []finding
+	tally    tally
 	end      *runtime.Event // RunEnded; nil where it never came
 	refused  error          // why the run did not begin, or broke off
 	code     int            // the exit code
@@ -48,6 +49,7 @@ func newReport(file string, strict bool) *report {
 // Read implements reader.
 func (r *report) Read(e runtime.Event) {
 	r.run = e.Run
+	r.tally.Read(e)
 	switch e.Kind {
 	case runtime.RunStarted, runtime.RunResumed:
 		r.begin(e)
@@ -116,6 +118,14 @@ func (r *report) of(who instance, doc string) *reportCase {
 }
 
 func (r *report) dryRun() bool { return r.start != nil && r.start.DryRun }
+
+// undoes is what the run takes back; nil where it takes nothing back.
+func (r *report) undoes() *runtime.Undo {
+	if r.start == nil || r.start.Plan == nil {
+		return nil
+	}
+	return r.start.Plan.Undoes
+}
 
 // plan is the plan's file as people know it.
 func (r *report) plan() string {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -23,16 +22,17 @@ import (
 
 // A call is how a run was called, as far as going on with it needs that.
 type call struct {
-	Steps     []string `json:"steps,omitempty"`
-	Hosts     []string `json:"hosts,omitempty"`
-	SSHConfig string   `json:"ssh_config,omitempty"` // absolute
-	Flake     string   `json:"flake,omitempty"`      // absolute, or a URL
-	Jobs      int      `json:"jobs,omitempty"`
-	Undoes    string   `json:"undoes,omitempty"` // the run that it takes back
+	Steps     []string      `json:"steps,omitempty"`
+	Hosts     []string      `json:"hosts,omitempty"`
+	SSHConfig string        `json:"ssh_config,omitempty"` // absolute
+	Flake     string        `json:"flake,omitempty"`      // absolute, or a URL
+	Jobs      int           `json:"jobs,omitempty"`
+	Undoes    string        `json:"undoes,omitempty"`  // the run that it takes back
+	Preview   *savedPreview `json:"preview,omitempty"` // that it is held to
 }
 
 func (f runFlags) call() json.RawMessage {
-	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes}) // strings and a number
+	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview}) // strings and a number
 	return data
 }
 
@@ -83,6 +83,8 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
 	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
+	waitFlag(fl, &f.wait)
+	destroyFlag(fl, &f.destroy)
 	_ = c.MarkFlagFilename("junit", "xml") // fails only for a flag that is not there
 	_ = c.RegisterFlagCompletionFunc("in-flight", cobra.FixedCompletions([]string{"done", "again"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -105,7 +107,9 @@ func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
 		return err
 	}
 	out.in(root)
-	return out.finish(a.resumePlan(ctx, root, past, f, out))
+	s := a.newSession(ctx, root, f.runFlags, out)
+	defer s.close()
+	return out.finish(s.resume(past, f))
 }
 
 // pastRun returns a run of the project that the working directory belongs to,
@@ -135,38 +139,68 @@ func pastRun(root, id string) (*journal.Run, error) {
 // as takes over how the run was called.
 func (f *runFlags) as(past *journal.Run) error {
 	var c call
+	if past.File == journal.UnlockFile {
+		return exit{exitUsage, fmt.Errorf("%s is no run of a plan: a lock was broken then", past.ID)}
+	}
 	if err := json.Unmarshal(past.Options, &c); err != nil {
 		return exit{exitUsage, runtime.WithHint(fmt.Errorf("the journal does not say how run %s was called", past.ID), "an older infra recorded it: run the plan again")}
 	}
-	f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes = c.Steps, c.Hosts, c.SSHConfig, c.Flake, c.Jobs, c.Undoes
+	f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview = c.Steps, c.Hosts, c.SSHConfig, c.Flake, c.Jobs, c.Undoes, c.Preview
 	return nil
 }
 
-func (a *app) resumePlan(ctx context.Context, root string, past *journal.Run, f resumeFlags, to *outputs) error {
-	e, pool := openProject(root, f.runFlags)
-	defer pool.Close()
-	file, err := e.Resume(a.withPrint(ctx), filepath.Join(root, filepath.FromSlash(past.File)))
-	if err != nil {
-		return loading(err)
-	}
-	if changed := changedSince(past, file); len(changed) > 0 && !f.accept {
-		return exit{exitHeld, runtime.WithHint(fmt.Errorf("%w: the plan is not what run %s was begun with:%s", runtime.ErrHeld, past.ID, bullets(changed)),
-			"put the files back, or carry out what differs: infra resume %s --accept-changes", past.ID)}
-	}
-	if file, err = undone(root, file, f.undoes); err != nil {
+// resume goes on with a run.
+func (s *session) resume(past *journal.Run, f resumeFlags) error {
+	if err := refuseUndone(s.root, past, "gone on with"); err != nil {
 		return err
 	}
-	hard, stop, release := signals(ctx)
-	defer release()
-	out, err := e.Run(hard, file, engine.Options{
-		Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs, Past: past, Accept: f.accept, InFlight: engine.InFlight(f.inFlight), Decide: a.decider(to.show),
-		Options: f.call(), Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
-	})
-	to.show.Close()
+	reviewed, err := f.preview.open(past.ID)
 	if err != nil {
 		return err
 	}
-	return ending(out, f.runFlags)
+	file, err := s.read(s.engine.Resume, past.File)
+	if err != nil {
+		return err
+	}
+	if err := f.accepts(past, file); err != nil {
+		return err
+	}
+	if f.undoes != "" {
+		if file, err = s.undoneBefore(file); err != nil {
+			return err
+		}
+	}
+	opts := s.options()
+	opts.Past, opts.Accept, opts.InFlight, opts.Reviewed = past, f.accept, engine.InFlight(f.inFlight), reviewed
+	opts.Decide = s.decider(s.to.show)
+	out, err := s.carryOut(file, opts)
+	return s.end(file, out, err)
+}
+
+// undoneBefore is file with the plan of an undo that was begun.
+func (s *session) undoneBefore(file *interp.File) (*interp.File, error) {
+	undoes, err := pastRun(s.root, s.flags.undoes)
+	if err != nil {
+		return nil, err
+	}
+	return undone(file, undoes)
+}
+
+// accepts refuses a plan that is not what the run was begun with.
+func (f resumeFlags) accepts(past *journal.Run, file *interp.File) error {
+	changed := changedSince(past, file)
+	switch {
+	case f.accept && f.preview != nil:
+		return exit{exitHeld, runtime.WithHint(fmt.Errorf("%w: run %s is held to the preview in %s: nothing else is accepted", runtime.ErrHeld, past.ID, f.preview.Path),
+			"leave --accept-changes out, or have a new preview reviewed: infra run --dry-run --out FILE %s", past.File)}
+	case len(changed) == 0 || f.accept:
+		return nil
+	}
+	err := fmt.Errorf("%w: the plan is not what run %s was begun with:%s", runtime.ErrHeld, past.ID, bullets(changed))
+	if f.preview != nil {
+		return exit{exitHeld, runtime.WithHint(err, "put the files back, or have a new preview reviewed: infra run --dry-run --out FILE %s", past.File)}
+	}
+	return exit{exitHeld, runtime.WithHint(err, "put the files back, or carry out what differs: infra resume %s --accept-changes", past.ID)}
 }
 
 // changedSince says which of the plan's files are not what the run was begun with.

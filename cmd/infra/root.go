@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +17,9 @@ type app struct {
 	stdout *os.File // data
 	stderr *os.File // words for people
 	getenv func(string) string
-	github bool // GitHub's runner reads what is printed, whatever the environment says
+	asking sync.Mutex    // one question at a time
+	typed  *bufio.Reader // what the person at the terminal types; nil before the first question
+	github bool          // GitHub's runner reads what is printed, whatever the environment says
 }
 
 // root is the root of the project that the working directory belongs to.
@@ -29,7 +33,7 @@ const exitCodes = `Exit codes:
   3    there is something to do (a dry run with --detailed-exitcode); 1 goes first
   4    a question was not answered with yes, or what would be done is not what
        was reviewed (--plan)
-  5    another run works on one of the hosts
+  5    another run holds a lock: of a host, of this project, or of a step
   130  interrupted`
 
 func newRoot(a *app) *cobra.Command {
@@ -51,6 +55,6 @@ it out, previews it without lying, and keeps the record.
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newRun(a), newResume(a), newUndo(a), newLog(a), newDoc(a), newVersion(a))
+	root.AddCommand(newRun(a), newResume(a), newUndo(a), newUnlock(a), newLog(a), newDoc(a), newVersion(a))
 	return root
 }

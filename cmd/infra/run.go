@@ -15,11 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
-	"infra/runtime/remote"
 )
 
 // runFlags are the flags of infra run.
@@ -30,9 +28,14 @@ type runFlags struct {
 	steps, hosts            []string
 	sshConfig, flake, junit string
 	out, plan               string
+	destroy                 []string
 	jobs                    int
-	grace                   time.Duration
-	undoes                  string // the run that is taken back; not a flag
+	grace, wait             time.Duration
+
+	// These are no flags.
+	undoes  string        // the run that is taken back
+	failed  bool          // it is, because it failed: infra has failed however that ends
+	preview *savedPreview // that the run is held to; nil for none
 }
 
 func newRun(a *app) *cobra.Command {
@@ -85,6 +88,7 @@ the grace period; the second ends them at once.
 	fl.StringSliceVar(&f.steps, "step", nil, "run only this step and what it needs; no checks (repeatable)")
 	fl.StringSliceVar(&f.hosts, "host", nil, "change only this host (repeatable)")
 	fl.BoolVar(&f.yes, "yes", false, "answer every question with yes")
+	destroyFlag(fl, &f.destroy)
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
 	fl.BoolVar(&f.strict, "strict", false, "with --dry-run: exit code 1 when anything is unknown")
 	fl.BoolVar(&f.detailed, "detailed-exitcode", false, "with --dry-run: exit code 3 when there is something to do")
@@ -96,6 +100,7 @@ the grace period; the second ends them at once.
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many steps run at once, over all hosts (default 64)")
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
+	waitFlag(fl, &f.wait)
 	_ = c.MarkFlagFilename("ssh-config") // fails only for a flag that is not there
 	_ = c.MarkFlagFilename("junit", "xml")
 	_ = c.MarkFlagFilename("out", "json")
@@ -135,41 +140,28 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 	}
 	to.in(root)
 	f.sshConfig, f.flake = fromHere(f.sshConfig), fromHere(f.flake)
-	e, pool := openProject(root, f)
-	defer pool.Close()
-	read := e.Read
+	s := a.newSession(ctx, root, f, to)
+	defer s.close()
+	read := s.engine.Read
 	if f.dryRun {
-		read = e.Preview
+		read = s.engine.Preview
 	}
-	file, err := read(a.withPrint(ctx), path)
-	if err != nil {
-		return loading(err)
-	}
-	hard, stop, release := signals(ctx)
-	defer release()
-	opts := engine.Options{
-		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
-		Options: f.call(), Stop: stop, Grace: f.grace, Ask: a.asker(f.yes, to.show), Show: to.Read, Version: version(),
-	}
-	p.in(e, root, f.flake, pool)
-	if err := p.verify(hard, path, file, opts); err != nil {
+	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
-	out, err := p.run(hard, a, file, opts, to.show.Close)
+	file, err := s.read(read, path)
+	if err != nil {
+		return err
+	}
+	p.in(s)
+	if err := p.verify(s.hard, path, file, s.options()); err != nil {
+		return err
+	}
+	out, err := p.run(s, file)
 	if errors.Is(err, engine.ErrSelection) {
 		return exit{exitUsage, err}
 	}
-	if err != nil {
-		return err
-	}
-	return ending(out, f)
-}
-
-// openProject makes an engine for the project at root, and the connections that
-// its plans use.
-func openProject(root string, f runFlags) (*engine.Engine, *remote.Pool) {
-	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
-	return engine.New(root, builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})), pool
+	return s.end(file, out, err)
 }
 
 // fromHere makes the path of something that is there absolute: tools that get
@@ -207,20 +199,17 @@ func (a *app) withPrint(ctx context.Context) context.Context {
 	return runtime.WithPrint(ctx, func(text string) { fmt.Fprintln(a.words(), printable(text)) })
 }
 
-// ending is the exit code that an outcome stands for. What went wrong has been
-// shown by the reader.
-func ending(out engine.Outcome, f runFlags) error {
-	if code := f.code(out.Status, &out.Totals); code != exitOK {
-		return exit{code: code}
-	}
-	return nil
-}
-
 // code is the exit code of a run that ended so. A failure goes before what is
 // not known, and that before what there is to do.
 func (f runFlags) code(st runtime.Status, t *runtime.Totals) int {
+	if f.failed && st != runtime.Interrupted {
+		return exitFailed
+	}
 	switch st {
 	case runtime.Failed:
+		if t.Locked > 0 && t.Locked == t.Steps[runtime.Failed] && t.Checks[runtime.Failed] == 0 {
+			return exitLocked
+		}
 		return exitFailed
 	case runtime.Held:
 		return exitHeld

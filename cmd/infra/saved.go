@@ -16,7 +16,6 @@ import (
 	"infra/runtime/engine"
 	"infra/runtime/interp"
 	saved "infra/runtime/preview"
-	"infra/runtime/remote"
 )
 
 // planArgs wants one plan file, which a saved preview names too.
@@ -76,8 +75,8 @@ func newPreviewer(f *runFlags, given string) (*previewer, string, error) {
 }
 
 // in says which project is previewed.
-func (p *previewer) in(e *engine.Engine, root, flake string, pool *remote.Pool) {
-	p.engine, p.world = e, saved.World{Root: root, Flake: flake, Pool: pool}
+func (p *previewer) in(s *session) {
+	p.engine, p.world = s.engine, saved.World{Root: s.root, Flake: s.flags.flake, Pool: s.pool}
 }
 
 // openSaved reads the preview that is to be carried out. given is the plan
@@ -95,7 +94,31 @@ func openSaved(f *runFlags, given string) (*saved.Document, string, error) {
 		return nil, "", held(fmt.Errorf("%w: the preview in %s cannot be carried out:%s", runtime.ErrHeld, f.plan, bullets(why)), f.plan, doc.File)
 	}
 	f.steps, f.hosts, f.build = doc.OnlySteps, doc.OnlyHosts, doc.Built
+	f.preview = &savedPreview{fromHere(f.plan), doc.Digest}
 	return doc, path, nil
+}
+
+// A savedPreview is one that a run is held to, for those that resume the run.
+type savedPreview struct {
+	Path   string `json:"path"` // absolute
+	Digest string `json:"digest"`
+}
+
+// open reads the preview again. It refuses another one than the run was begun
+// with: what was reviewed is what runs.
+func (s *savedPreview) open(run string) (*saved.Document, error) {
+	if s == nil {
+		return nil, nil
+	}
+	doc, err := saved.Open(s.Path)
+	if err == nil && doc.Digest != s.Digest {
+		err = errors.New("it is another one now")
+	}
+	if err != nil {
+		return nil, exit{exitHeld, runtime.WithHint(fmt.Errorf("%w: run %s is held to the preview that was saved in %s: %w", runtime.ErrHeld, run, s.Path, err),
+			"put that file back; or leave the run as it is, and have a new preview reviewed: infra run --dry-run --out FILE PLAN")}
+	}
+	return doc, nil
 }
 
 // planOf finds the plan file of a preview in the project that given belongs
@@ -182,23 +205,21 @@ func apart(out string, flake *saved.Flake) error {
 		"save it elsewhere, or make the folder a git repository")}
 }
 
-// run runs a plan, and saves the preview where that is wanted. shown is
-// called when all of the run has been shown.
-func (p *previewer) run(ctx context.Context, a *app, file *interp.File, opts engine.Options, shown func()) (engine.Outcome, error) {
+// run runs a plan, and saves the preview where that is wanted.
+func (p *previewer) run(s *session, file *interp.File) (engine.Outcome, error) {
+	opts := s.options()
 	if p.saved != nil {
 		opts.Reviewed = p.saved
 	}
 	if p.out == "" {
-		out, err := p.engine.Run(ctx, file, opts)
-		shown()
-		return out, err
+		return s.carryOut(file, opts)
 	}
-	doc, out, err := p.document(ctx, file, opts)
-	shown()
+	doc, out, err := p.document(s.hard, file, opts)
+	s.to.show.Close()
 	if err != nil {
 		return out, err
 	}
-	return out, p.save(a, doc)
+	return out, p.save(s.app, doc)
 }
 
 // save writes the preview and says what can be done with it.

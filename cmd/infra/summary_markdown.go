@@ -45,6 +45,8 @@ func markdown(r *report, room int) string {
 	}{{failure, "Failed"}, {destroys, "Destroys"}, {unknown, "Unknown"}, {warning, "Warnings"}} {
 		p.findings(r, part.heading, ofKind(findings, part.kind))
 	}
+	p.notStarted(r)
+	p.next(r)
 	p.table(r)
 	p.steps(r)
 	if p.cut {
@@ -126,6 +128,45 @@ func (p *page) findings(r *report, heading string, list []finding) {
 		p.add(part + "\n")
 	}
 	p.add("\n")
+}
+
+// notStarted is what a run left out and why, and what an undo leaves.
+func (p *page) notStarted(r *report) {
+	if r.dryRun() {
+		return
+	}
+	if rows := r.tally.of(runtime.Skipped); len(rows) > 0 {
+		p.add("**Skipped**\n\n")
+		for i, row := range rows {
+			if i == maxFindings {
+				p.add(fmt.Sprintf("- and %d more\n", len(rows)-i))
+				break
+			}
+			p.add("- " + mdCode(row.subject()) + " " + mdText(row.reason()) + "\n")
+		}
+		p.add("\n")
+	}
+	if u := r.undoes(); u != nil && len(u.Left) > 0 {
+		p.add("**Not taken back**\n\n")
+		for _, line := range leftLines(u) {
+			p.add("- " + mdLines(line) + "\n")
+		}
+		p.add("\n")
+	}
+}
+
+// next is what can be done about a run that did not end well.
+func (p *page) next(r *report) {
+	if r.dryRun() || r.end == nil || r.end.Status == runtime.OK {
+		return
+	}
+	part := ""
+	for _, a := range r.tally.next() {
+		part += "- " + mdCode(a.command) + " " + mdText(a.does) + "\n"
+	}
+	if part != "" {
+		p.add("**Next**\n\n" + part + "\n")
+	}
 }
 
 // A tableRow is a step with those hosts on which it went the same.

@@ -20,6 +20,7 @@ type treeState struct {
 	ended   bool
 	ops     int
 	changed int
+	waits   string // for a lock, before it begins; in one line
 }
 
 // A treeRow is a step, with all its hosts, or a check.
@@ -43,6 +44,7 @@ type treeInstance struct {
 	status runtime.Status
 	why    string
 	ops    []*treeOp // running, the newest last
+	waits  string    // for a lock, before its next operation; in one line
 }
 
 // A treeOp is an operation that runs.
@@ -66,6 +68,9 @@ func (s *treeState) apply(e runtime.Event) {
 		return
 	}
 	if e.Step == "" {
+		if e.Kind == runtime.Waiting {
+			s.waits = oneLine(e.Text)
+		}
 		return
 	}
 	row := s.row(e)
@@ -74,7 +79,10 @@ func (s *treeState) apply(e runtime.Event) {
 		row.start(e)
 	case runtime.OpAsked, runtime.OpResumed:
 		in := row.start(e)
+		in.waits = ""
 		in.ops = append(in.ops, &treeOp{id: e.Op.ID, op: e.Op.Op})
+	case runtime.Waiting:
+		row.start(e).waits = oneLine(e.Text)
 	case runtime.OpOutput:
 		if in := row.find(e.Host); in != nil {
 			in.output(e)
@@ -87,7 +95,7 @@ func (s *treeState) apply(e runtime.Event) {
 }
 
 func (s *treeState) begin(e runtime.Event) {
-	s.began = e.Time
+	s.began, s.waits = e.Time, ""
 	if e.Start == nil {
 		return
 	}

@@ -230,6 +230,9 @@ func (v viewer) outcome(r *treeRow) string {
 
 // doing is an instance's operation, and what it printed last, in room columns.
 func (v viewer) doing(in *treeInstance, room int) string {
+	if in.waits != "" {
+		return v.active("waiting: ") + in.waits
+	}
 	if len(in.ops) == 0 {
 		return ""
 	}
@@ -248,6 +251,9 @@ func (v viewer) doing(in *treeInstance, room int) string {
 }
 
 func (v viewer) footer() string {
+	if v.waits != "" {
+		return v.cut(v.active(spinner(v.now)+" waiting: ") + v.waits)
+	}
 	done := 0
 	for _, r := range v.rows {
 		if r.status != "" {

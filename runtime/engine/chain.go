@@ -26,6 +26,11 @@ type policy struct {
 //     again, nor recorded again;
 //   - stoppable before announced: an operation that will not start must not be
 //     journaled as begun;
+//   - confirmed before announced for the same reason, and before locked: no host is
+//     locked while a person thinks;
+//   - locked before announced too, and after stoppable: a run that
+//     ends does not ask a host for its lock any more. Inside replayed, since
+//     what was done before needs none;
 //   - announced round all that can fail: the journal has every operation
 //     before it starts, and how it ended where that is known, whatever happens
 //     further in;
@@ -36,6 +41,8 @@ var policies = []policy{
 	{"reviewed", reviewed},
 	{"replayed", replayed},
 	{"stoppable", stoppable},
+	{"confirmed", confirmed},
+	{"locked", locked},
 	{"announced", announced},
 	{"scrubbing", scrubbing},
 	{"located", located},

@@ -46,7 +46,11 @@ p = plan(hosts = hosts, steps = [step(first), step(each, each = hosts, needs = [
 // that resume what it left.
 func TestMain(m *testing.M) {
 	if root := os.Getenv("CRASH_ROOT"); root != "" {
-		if err := crashRun(root); err != nil {
+		run := crashRun
+		if os.Getenv("CRASH_UNDO") != "" {
+			run = crashUndo
+		}
+		if err := run(root); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
@@ -55,19 +59,26 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// crashRun runs the plan in root, or resumes it, and kills itself at an event.
-func crashRun(root string) error {
+// crashOptions kill the process at an event, and put what was in flight to the
+// person who is asked. events counts those that were shown.
+func crashOptions(root string, events *int) Options {
 	killAt, _ := strconv.Atoi(os.Getenv("CRASH_AT"))
-	events := 0
-	opts := Options{Options: []byte("{}"), Show: func(e runtime.Event) {
+	decide := func(_ context.Context, question string) (bool, error) { return looked(root, question), nil }
+	return Options{Options: []byte("{}"), Decide: decide, Show: func(e runtime.Event) {
 		if e.Kind == runtime.OpOutput || e.Kind == runtime.StepRestored {
 			return // these are not written to the journal
 		}
-		if events++; events == killAt {
+		if *events++; *events == killAt {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
 	}}
+}
+
+// crashRun runs the plan in root, or resumes it, and kills itself at an event.
+func crashRun(root string) error {
+	events := 0
+	opts := crashOptions(root, &events)
 	e := New(root, builtins.All(builtins.Deps{Root: root}))
 	read := e.Read
 	if os.Getenv("CRASH_RESUME") != "" {
@@ -75,10 +86,7 @@ func crashRun(root string) error {
 		if err != nil {
 			return err
 		}
-		opts.Past, opts.Decide = past, func(_ context.Context, question string) (bool, error) {
-			return looked(root, question), nil
-		}
-		read = e.Resume
+		opts.Past, read = past, e.Resume
 	}
 	ctx := context.Background()
 	file, err := read(ctx, filepath.Join(root, "a.star"))

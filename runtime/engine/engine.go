@@ -84,6 +84,11 @@ type Options struct {
 	// Decide puts a question to a person which nobody may answer in advance.
 	Decide func(ctx context.Context, question string) (yes bool, err error)
 
+	// TakeLock takes the lock of a host on the host itself; nil: there is none.
+	// Wait is how long a lock that another run holds is waited for.
+	TakeLock TakeLock
+	Wait     time.Duration
+
 	// Options are how the run was called, as JSON, for a later Past.
 	Options json.RawMessage
 
@@ -95,6 +100,10 @@ type Options struct {
 	// Ask puts a step's question to a person. An error wrapping
 	// runtime.ErrHeld means that nobody is there.
 	Ask func(ctx context.Context, question string) (yes bool, err error)
+
+	// MayDestroy is asked before what cannot be taken back is carried out, and
+	// refuses it by an error that wraps runtime.ErrHeld. nil refuses nothing.
+	MayDestroy func(context.Context, runtime.Op) error
 
 	Show    func(runtime.Event) // is called for one event at a time
 	Version string              // of infra, for the journal
@@ -124,13 +133,15 @@ type run struct {
 
 	start   *runtime.RunStart // what readers are told first
 	journal *journal.Journal  // nil in a dry run, which writes nothing
+	root    string            // of the project
+	locks   *hostLocks        // nil where none are taken
 
-	ops    atomic.Int64
-	lost   atomic.Pointer[error] // why the journal could not be written
-	show   sync.Mutex            // readers see one event at a time
+	ops  atomic.Int64
+	lost atomic.Pointer[error] // why the journal could not be written
+	show sync.Mutex            // readers see one event at a time
 
 	forgets sync.WaitGroup // operations that take away their traces
-	totals runtime.Totals
+	totals  runtime.Totals
 }
 
 // Run runs a plan, or previews it where it was read for that. The error says
@@ -142,7 +153,7 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 		return Outcome{}, err
 	}
 	r := &run{
-		id: newID(time.Now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
+		id: NewID(time.Now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
 		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}},
 	}
 	if len(opts.Hosts) > 0 {
@@ -156,7 +167,7 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	if err := r.expect(tasks); err != nil {
 		return Outcome{}, err
 	}
-	release, err := e.enter(r, tasks)
+	release, err := e.enter(ctx, r, tasks)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -168,42 +179,43 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 
 // enter is the only place that knows a dry run from a run: it chooses the
 // door, takes the locks and opens the journal.
-func (e *Engine) enter(r *run, tasks *tasks) (release func(), err error) {
+func (e *Engine) enter(ctx context.Context, r *run, tasks *tasks) (release func(), err error) {
 	r.start = &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.file.Preview, Steps: tasks.steps}
 	if r.file.Preview {
 		r.do = r.chain(foresee)
 		r.opts.Ask = func(context.Context, string) (bool, error) { return true, nil }
+		r.opts.MayDestroy = nil
 		return func() {}, nil
 	}
 	r.do = r.chain(carryOut)
 	r.start.Checks, r.start.Options, r.start.Sources = tasks.checks, r.opts.Options, r.file.Sources()
-	unlock, err := lockHosts(e.root, r.id, r.touched())
+	r.root = e.root
+	until := new(time.Time) // that the waiting for all locks of the start ends
+	unlock, err := r.lockProject(ctx, until)
 	if err != nil {
 		return nil, err
 	}
-	done, err := lockRun(e.root, r.id)
-	if err == nil {
-		r.journal, err = journal.Open(e.root)
-	}
-	if err != nil {
-		if done != nil {
-			done()
-		}
+	if r.journal, err = journal.Open(e.root); err != nil {
 		unlock()
 		return nil, err
 	}
-	return func() { done(); unlock(); r.journal.Close() }, nil
+	if err = r.lockHosts(ctx, until); err != nil {
+		unlock()
+		r.journal.Close()
+		return nil, err
+	}
+	return func() { r.locks.release(); unlock(); r.journal.Close() }, nil
 }
 
-// touched names the hosts that the run may change.
-func (r *run) touched() []string {
-	var names []string
+// touched are the hosts that the run may change.
+func (r *run) touched() []*runtime.Host {
+	var hosts []*runtime.Host
 	for _, h := range r.plan.Hosts {
 		if r.hosts == nil || r.hosts[h.Name] {
-			names = append(names, h.Name)
+			hosts = append(hosts, h)
 		}
 	}
-	return names
+	return hosts
 }
 
 // contexts returns the context of operations, which ends when the grace period
@@ -298,6 +310,9 @@ func (r *run) count(e runtime.Event) {
 			r.totals.Checks[e.Status]++
 		} else {
 			r.totals.Steps[e.Status]++
+			if e.Status == runtime.Failed && errors.Is(e.Err, runtime.ErrLocked) {
+				r.totals.Locked++
+			}
 		}
 	case runtime.OpEnded:
 		r.totals.Ops++
@@ -312,8 +327,8 @@ func (r *run) count(e runtime.Event) {
 	}
 }
 
-// newID makes an id that sorts by time and is short enough to type.
-func newID(now time.Time) string {
+// NewID makes an id that sorts by time and is short enough to type.
+func NewID(now time.Time) string {
 	var b [3]byte
 	_, _ = rand.Read(b[:]) // it never fails: crypto/rand aborts the program instead
 	tail := strings.ToLower(base32.StdEncoding.EncodeToString(b[:])[:4])

@@ -23,7 +23,7 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 	end := t.event(runtime.StepEnded)
 	done := returned{value: starlark.None}
 	if err == nil {
-		done, err = r.attempts(ctx, t)
+		done, err = r.underLocks(ctx, t)
 	}
 	end.Status = verdict(err)
 	switch {
@@ -57,7 +57,10 @@ func (r *run) advice(err error) string {
 	if errors.Is(err, runtime.ErrUntold) {
 		return "infra resume " + r.id + " finds out what became of it, or asks, and goes on"
 	}
-	return "mend it and run the plan again; infra log " + r.id + " shows what was done and printed"
+	if r.plan.UndoOnFailure {
+		return "mend it and run the plan again; infra log " + r.id + " shows what was done and printed"
+	}
+	return "mend it, then infra resume " + r.id + " goes on; infra log " + r.id + " shows what was done and printed"
 }
 
 // A returned is what a task's function returned, for those that need it and

@@ -143,6 +143,9 @@ func (t *task) once(ctx context.Context, op runtime.Op, next runtime.Do) (runtim
 		}
 	}
 	res, err := next(ctx, op)
+	if errors.As(err, new(notStarted)) {
+		return res, err
+	}
 	if err != nil {
 		return res, unrepeatable{err}
 	}

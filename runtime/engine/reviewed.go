@@ -82,9 +82,11 @@ func notReviewed(format string, args ...any) error {
 }
 
 // String is the task as people call it: "switch on blackphos".
-func (t *task) String() string {
-	if t.host == nil {
-		return t.name()
+func (t *task) String() string { return t.instance().String() }
+
+func (i instance) String() string {
+	if i.host == "" {
+		return i.step
 	}
-	return t.name() + " on " + t.host.Name
+	return i.step + " on " + i.host
 }

@@ -29,6 +29,7 @@ type scheduler struct {
 	ended   chan ending
 	answers chan func()
 	stopped bool
+	failed  *task // of a plan that takes back what was done then: nothing new starts
 }
 
 // ending is how a task ended.
@@ -82,7 +83,7 @@ func (r *run) schedule(ctx context.Context, groups []*group) {
 		case <-stop:
 			stop = nil
 			s.stopped = true
-			_ = s.run.emit(runtime.Event{Kind: runtime.Stopping}) // it is not journaled, so it cannot be lost
+			s.run.tell(runtime.Event{Kind: runtime.Stopping})
 		}
 	}
 }
@@ -95,7 +96,7 @@ func (s *scheduler) restored(t *task) {
 	}
 	e := t.event(runtime.StepRestored)
 	e.Status = runtime.OK
-	_ = s.run.emit(e) // it is not journaled, so it cannot be lost
+	s.run.tell(e)
 }
 
 // enqueue makes a task ready; canaries go before the others of their step.
@@ -124,6 +125,8 @@ func (s *scheduler) start() {
 		g := e.Value.(*group)
 		if s.stopped {
 			s.drop(g, runtime.Interrupted, fmt.Errorf("not started: %w", runtime.ErrInterrupted))
+		} else if s.failed != nil {
+			s.drop(g, runtime.Skipped, s.failed.skips("not started, because %s failed, and the plan takes back what was done", s.failed))
 		}
 		for len(g.queue) > 0 && s.active < s.jobs && s.mayStart(g) {
 			t := g.queue[0]
@@ -148,7 +151,7 @@ func (s *scheduler) mayStart(g *group) bool {
 		return true
 	}
 	if g.failed != nil {
-		s.drop(g, runtime.Skipped, fmt.Errorf("not started, because %s did not succeed on %s", g.step.Name, g.failed.host.Name))
+		s.drop(g, runtime.Skipped, g.failed.skips("not started, because %s did not succeed on %s", g.step.Name, g.failed.host.Name))
 		return false
 	}
 	if g.held != nil {
@@ -234,11 +237,26 @@ func (r *run) ask(ctx context.Context, step *runtime.Step) (bool, error) {
 	return true, nil
 }
 
+// skips is why something is not started, namely because of t, or of what kept
+// t itself from being started.
+func (t *task) skips(format string, args ...any) error {
+	from := t.instance()
+	e := &runtime.SkippedError{Why: fmt.Sprintf(format, args...), Step: from.step, Host: from.host, Ended: t.status}
+	if c := t.cause; c != nil {
+		e.Step, e.Host, e.Ended = c.Step, c.Host, c.Ended
+		e.Why += fmt.Sprintf(", since %s ended as %s", instance{c.Step, c.Host}, c.Ended)
+	}
+	return e
+}
+
 // drop ends the tasks of a group that are ready and will not be started.
 func (s *scheduler) drop(g *group, status runtime.Status, why error) {
 	queue := g.queue
 	g.queue = nil
+	var skipped *runtime.SkippedError
+	errors.As(why, &skipped)
 	for _, t := range queue {
+		t.cause = skipped
 		s.end(t, status, why)
 	}
 }
@@ -295,11 +313,9 @@ func (s *scheduler) whyNot(t *task) (runtime.Status, error) {
 	if b == nil || b.status == runtime.Interrupted {
 		return runtime.Interrupted, fmt.Errorf("not started: %w", runtime.ErrInterrupted)
 	}
-	name := b.name()
-	if b.host != nil {
-		name += " on " + b.host.Name
-	}
-	return runtime.Skipped, fmt.Errorf("not started: it needs %s, which ended as %s", name, b.status)
+	why := b.skips("not started: it needs %s, which ended as %s", b, b.status)
+	errors.As(why, &t.cause)
+	return runtime.Skipped, why
 }
 
 // succeeded says whether what needs t goes on. A preview that stopped is no
@@ -312,6 +328,9 @@ func (t *task) succeeded() bool {
 func (s *scheduler) note(t *task) {
 	g := t.group
 	good := t.succeeded()
+	if t.status == runtime.Failed && s.run.undoes(t) && s.failed == nil {
+		s.failed = t
+	}
 	switch {
 	case g.step == nil || t.host == nil:
 	case good && t.canary:
@@ -321,6 +340,11 @@ func (s *scheduler) note(t *task) {
 			g.failed = t
 		}
 	}
+}
+
+// undoes says whether a failure of t is followed by taking back what was done.
+func (r *run) undoes(t *task) bool {
+	return r.plan.UndoOnFailure && t.check == nil && !r.file.Preview
 }
 
 // verdict is the status that an error gives a task.

@@ -21,9 +21,10 @@ type task struct {
 
 	canary  bool // must succeed before the other hosts of the step start
 	needs   []need
-	waiting int     // needs that have not ended
-	next    []*task // tasks that wait for this one
-	blocked *task   // a need that did not succeed
+	waiting int                   // needs that have not ended
+	next    []*task               // tasks that wait for this one
+	blocked *task                 // a need that did not succeed
+	cause   *runtime.SkippedError // why it was not started; nil where it was, or something else kept it
 	value   starlark.Value
 	status  runtime.Status // "" until it has ended
 	history *history       // of a preview, once it has begun
@@ -88,7 +89,7 @@ func build(p *runtime.Plan, only, hosts []string) (*tasks, error) {
 		if selected[s] {
 			g := b.add(s, chosen)
 			out.groups = append(out.groups, g)
-			out.steps = append(out.steps, g.shown())
+			out.show(g.shown())
 		}
 	}
 	if len(only) == 0 {
@@ -99,6 +100,19 @@ func build(p *runtime.Plan, only, hosts []string) (*tasks, error) {
 		}
 	}
 	return out, nil
+}
+
+// show adds a step to those that readers are told of. Steps of one name, which
+// take back a fan-out host by host, are one step to them.
+func (t *tasks) show(s *runtime.Step) {
+	n := len(t.steps)
+	if n == 0 || t.steps[n-1].Name != s.Name {
+		t.steps = append(t.steps, s)
+		return
+	}
+	all := *t.steps[n-1]
+	all.Each = append(slices.Clip(all.Each), s.Each...)
+	t.steps[n-1] = &all
 }
 
 // known says which of the names is not there, and what is.
@@ -162,7 +176,7 @@ func (b *builder) connect(g *group, t *task) {
 	for _, s := range g.step.Needs {
 		n := need{tasks: b.byStep[s].tasks}
 		switch {
-		case s.FansOut() && t.host != nil: // the file's reader saw that it covers the host
+		case s.FansOut() && t.host != nil && b.byHost[s][t.host.Name] != nil:
 			n.tasks = []*task{b.byHost[s][t.host.Name]}
 		case s.FansOut():
 			n.all = true

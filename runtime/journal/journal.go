@@ -52,8 +52,11 @@ func Open(root string) (*Journal, error) {
 	}
 	path := filepath.Join(dir, fileName)
 	if err := prepareFiles(dir, path); err != nil {
-		return nil, runtime.WithHint(fmt.Errorf("prepare the journal: %w", err),
-			"every operation is recorded before it is carried out: %s must be a folder that you can write to", dir)
+		err = fmt.Errorf("prepare the journal: %w", err)
+		if full(err, dir) {
+			return nil, noSpace(err, path)
+		}
+		return nil, runtime.WithHint(err, "every operation is recorded before it is carried out: %s must be a folder that you can write to", dir)
 	}
 	version, err := inspect(dir, path)
 	if err == nil && version < schemaVersion {

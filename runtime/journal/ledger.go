@@ -49,6 +49,10 @@ type Run struct {
 	Logs    []Log // outside of any step
 }
 
+// UnlockFile is the [Run.File] of what is kept as a run and is none of a plan: that
+// the lock of a host was broken. A plan's file ends in .star.
+const UnlockFile = "infra unlock"
+
 // A Resume is when another process went on with a run. Part n of the run began
 // with the resume n, counted from 1.
 type Resume struct {
@@ -188,7 +192,7 @@ func (l *Ledger) Runs(limit int) ([]Run, error) {
 }
 
 // Run returns one run with its steps and operations. It is named by its id, by
-// a part of it that no other id has, or by "last".
+// a part of it that no other id has, or by "last", which is that of a plan.
 func (l *Ledger) Run(id string) (Run, error) {
 	tx, err := l.db.Begin() // one state of the journal, while it is being written to
 	if err != nil {

@@ -114,7 +114,7 @@ func (w *writer) prune(runs []OldRun, now time.Time) error {
 		return fmt.Errorf("find the name of this machine: %w", err)
 	}
 	w.known = known{}
-	if err := w.exec(insertPrunes, string(list), now.UnixNano(), person(), machine); err != nil {
+	if err := w.exec(insertPrunes, string(list), now.UnixNano(), Person(), machine); err != nil {
 		return err
 	}
 	for _, text := range []string{blankEntries, `DELETE FROM runs WHERE seq IN (SELECT value FROM json_each(?))`} {

@@ -29,8 +29,11 @@ func (j *Journal) Record(e runtime.Event) error {
 		err = j.commit(r)
 	}
 	if err != nil {
-		err = fmt.Errorf("record %s of run %s: %w", describe(e), e.Run, err)
-		return explain(err, filepath.Join(j.dir, fileName))
+		err = explain(fmt.Errorf("record %s of run %s: %w", describe(e), e.Run, err), filepath.Join(j.dir, fileName))
+		if hint := runtime.HintOf(err); hint != "" && e.Kind != runtime.RunStarted && full(err, j.dir) {
+			err = runtime.WithHint(err, "%s; then infra resume %s goes on", hint, e.Run)
+		}
+		return err
 	}
 	return nil
 }
@@ -127,7 +130,7 @@ func (j *Journal) runStarted(e runtime.Event) ([]any, error) {
 	}
 	plan := e.Start.Plan
 	return []any{plan.Name, e.Start.File, runtime.Scrub(plan.Title), textOf(options), sources,
-		person(), machine, runtime.Scrub(e.Text), stamp(e.Time)}, nil
+		Person(), machine, runtime.Scrub(e.Text), stamp(e.Time)}, nil
 }
 
 // folderName says whether a run's id names a folder, and nothing beyond it.
@@ -151,11 +154,12 @@ func runResumed(e runtime.Event) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the name of this machine: %w", err)
 	}
-	return []any{stamp(e.Time), person(), machine, runtime.Scrub(e.Text)}, nil
+	return []any{stamp(e.Time), Person(), machine, runtime.Scrub(e.Text)}, nil
 }
 
-// person is who started the run: behind sudo, the one who called it.
-func person() string {
+// Person is who calls infra, as the journal names them: behind sudo, the one
+// who called that.
+func Person() string {
 	if name := os.Getenv("SUDO_USER"); name != "" && os.Geteuid() == 0 {
 		return name
 	}

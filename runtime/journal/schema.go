@@ -217,7 +217,7 @@ const (
 		FROM runs `
 	newestRuns = selectRun + `ORDER BY seq DESC LIMIT ?`
 	runByID    = selectRun + `WHERE id = ?`
-	newestID   = `SELECT id FROM runs ORDER BY seq DESC LIMIT 1`
+	newestID   = `SELECT id FROM runs WHERE file <> '` + UnlockFile + `' ORDER BY seq DESC LIMIT 1`
 	// matchingIDs puts the whole id before ids that hold it as a part.
 	matchingIDs = `SELECT id FROM runs WHERE instr(id, ?1) > 0 ORDER BY id = ?1 DESC, seq DESC LIMIT 6`
 

@@ -120,8 +120,8 @@ PidFile none
 StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
-SetEnv NIX_CONF_DIR=%s
-`, s.Port, s.Dir, s.Dir, s.Dir))
+SetEnv NIX_CONF_DIR=%s INFRA_LOCK_DIR=%s/lock
+`, s.Port, s.Dir, s.Dir, s.Dir, s.Dir))
 	s.write(t, "ssh_config", fmt.Sprintf(`
 Host %s
   HostName 127.0.0.1

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// standInClan builds the lab's clan once.
+var standInClan = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "infra-clan")
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "clan"), "../../examples/lab/clan")
+	cmd.Stderr = os.Stderr
+	return dir, cmd.Run()
+})
+
+// clanPath is a PATH on which there is the lab's clan, as an argument of
+// trial.infra.
+func clanPath(t *testing.T) string {
+	t.Helper()
+	dir, err := standInClan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "PATH=" + dir + string(os.PathListSeparator) + os.Getenv("PATH")
+}
+
+func (tr *trial) clan(env string, args ...string) ran {
+	tr.Helper()
+	path := clanPath(tr.T)
+	return tr.infra(append([]string{path, "GIT_AUTHOR_NAME=me", "GIT_COMMITTER_NAME=me", "EMAIL=me@localhost", "LAB_CLAN_FAULT=" + env,
+		"run", "--ssh-config", tr.fleet.SSHConfig()}, args...)...)
+}
+
+// lockedOnce lets a run leave the folder of locks on the host, which the first
+// one makes.
+func (tr *trial) lockedOnce(host string) {
+	tr.Helper()
+	tr.write("plans/first.star", "load(\"fleet.star\", \"fleet\")\nh = fleet[\""+host+"\"]\ndef look():\n    ssh.run(h, [\"true\"], reads = True)\nfirst = plan(hosts = [h], steps = [step(look)])\n")
+	tr.plan("plans/first.star").want(tr.T, 0)
+}
+
+func TestInstall(t *testing.T) {
+	tr := newTrial(t, "cinnabar")
+	tr.lockedOnce("cinnabar")
+	tr.write("plans/install.star", `
+load("fleet.star", "fleet")
+vps = fleet["cinnabar"]
+def put():
+    log("it runs " + clan.install(vps, timeout = "4s").system.path)
+install = plan(hosts = [vps], steps = [step(put)])
+`)
+	const plan = "plans/install.star"
+	system := tr.built("nixosConfigurations.cinnabar.config.system.build.toplevel")
+
+	t.Run("a dry run shows what would be erased", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.unchanged(func() {
+			tr.clan("", "--dry-run", plan).want(t, 0, "clan.install", "it is a system that lives", "its disks", "1 destroy")
+		})
+	})
+	t.Run("nobody confirms it", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.unchanged(func() {
+			tr.clan("", "--yes", plan).want(t, exitHeld, "clan.install destroys what is on cinnabar, and nobody is here to confirm it", "--destroy cinnabar confirms it")
+			tr.clan("", "--destroy", "blackphos", plan).want(t, exitHeld, "nobody is here")
+		})
+	})
+	t.Run("an exit code that lies", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.unchanged(func() {
+			tr.clan("install does nothing", "--destroy", "cinnabar", plan).want(t, 1, "clan says that it installed cinnabar, and after 4s: it runs no system of nix, and not "+system)
+		})
+	})
+	t.Run("an installer that is left", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.exec("cinnabar", "sh", "-c", "echo VARIANT_ID=installer >> /etc/os-release")
+		tr.clan("", "--dry-run", plan).want(t, 0, "it is an installer")
+		tr.clan("install leaves the installer", "--destroy", "cinnabar", plan).want(t, 1, "it is an installer still")
+	})
+	t.Run("a machine that runs the very system", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.clan("", "--destroy", "cinnabar", plan).want(t, 0, "it runs "+system, "1 change")
+		if got := tr.exec("cinnabar", "readlink", "-f", "/run/current-system"); got != system {
+			t.Errorf("cinnabar runs %s, nix built %s", got, system)
+		}
+		if key := tr.exec("cinnabar", "cat", "/var/lib/sops-nix/key.txt"); !strings.HasPrefix(key, "AGE-SECRET-KEY-1") {
+			t.Error("it has no key to its secrets")
+		}
+	})
+}
+
+func TestHardwareConfig(t *testing.T) {
+	tr := newTrial(t, "cinnabar")
+	tr.lockedOnce("cinnabar")
+	tr.write("plans/hardware.star", `
+load("fleet.star", "fleet")
+vps = fleet["cinnabar"]
+def look():
+    log(clan.hardware_config(vps).file)
+hardware = plan(hosts = [vps], steps = [step(look)])
+`)
+	const plan = "plans/hardware.star"
+	git := func(args ...string) string {
+		out, err := exec.Command("git", append([]string{"-C", tr.fleet.Project()}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	tr.unchanged(func() {
+		tr.clan("", "--dry-run", plan).want(t, 0, "make machines/cinnabar/facter.json", "git commit: hardware of cinnabar")
+		const lies = "clan says that it succeeded, and machines/cinnabar/facter.json "
+		tr.clan("hardware does nothing", plan).want(t, 1, lies+"is not there")
+		tr.clan("hardware is empty", plan).want(t, 1, lies+"holds no description of hardware")
+		tr.clan("", plan).want(t, 0, "machines/cinnabar/facter.json")
+		if got := git("show", "--format=%s", "--name-only", "HEAD"); got != "clan: hardware of cinnabar\n\nmachines/cinnabar/facter.json" {
+			t.Errorf("the last commit is %q", got)
+		}
+		tr.clan("hardware does nothing", plan).want(t, 1, lies+"was not written")
+	})
+}
+
+// TestGeneratedAndAnsweredIsRedacted looks for what was generated, and for what
+// was answered, in all that a run leaves.
+func TestGeneratedAndAnsweredIsRedacted(t *testing.T) {
+	tr := newTrial(t, "blackphos")
+	project := tr.fleet.Project()
+	flake, err := os.ReadFile(filepath.Join(project, "clan.nix"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.write("clan.nix", strings.Replace(string(flake), "vars.generators = { inherit zerotier; };", `vars.generators = {
+        inherit zerotier;
+        talks = {
+          prompts.word = { description = "A word"; type = "hidden"; };
+          prompts.text = { description = "A text"; type = "multiline"; };
+          prompts.name = { type = "line"; };
+          files.made = { };
+          files.word = { };
+          finalScript = ''
+            head -c 16 /dev/urandom | sha256sum | cut -c 1-40 > $out/made
+            cp $prompts/word $out/word
+            cat $prompts/* $out/made; echo "name: $(cat $prompts/name)" >&2
+          '';
+        };
+      };`, 1))
+	tr.write("plans/vars.star", `
+load("fleet.star", "fleet")
+mac = fleet["blackphos"]
+def vars():
+    made = clan.vars.generate(mac, prompts = {
+        "talks/word": secrets.env("WORD"), "talks/text": secrets.env("TEXT"), "talks/name": "a-name-of-mine",
+    })
+    value = clan.vars.get(mac, "talks/made")
+    ssh.put(mac, "/made", content = value)
+    local.run("cat; exit 3", stdin = value, check = False)
+    log("%d vars" % len(made.generated))
+vars_plan = plan(hosts = [mac], steps = [step(vars)])
+`)
+	path := clanPath(t)
+	run := func(args ...string) ran {
+		return tr.infra(append([]string{path, "GIT_AUTHOR_NAME=me", "GIT_COMMITTER_NAME=me", "EMAIL=me@localhost", "WORD=word-of-mine-77", "TEXT=text of mine 1\ntext of mine 2"}, args...)...)
+	}
+	run("run", "--ssh-config", tr.fleet.SSHConfig(), "--dry-run", "plans/vars.star").want(t, 0, "generate talks: made (secret), word (secret)", "answer word with ‹secret", "git commit: vars of blackphos")
+	r := run("run", "--ssh-config", tr.fleet.SSHConfig(), "plans/vars.star")
+	r.want(t, 0, "vars")
+	made := tr.exec("blackphos", "cat", "/made")
+	if len(made) != 40 {
+		t.Fatalf("the host got %q", made)
+	}
+	text := r.stdout + r.stderr + run("log", "last", "--output").stdout + run("log", "last", "--json").stdout
+	if !strings.Contains(text, "‹secret") {
+		t.Error("nothing was redacted: the generator's output is not there")
+	}
+	err = filepath.WalkDir(filepath.Join(project, ".infra"), func(p string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			data, _ := os.ReadFile(p)
+			text += string(data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{made, "word-of-mine-77", "text of mine 2"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("%q shows", secret)
+		}
+	}
+	if !strings.Contains(text, "vars generate blackphos") {
+		t.Error("the search did not see the run")
+	}
+}

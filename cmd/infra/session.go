@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"infra/builtins"
+	"infra/runtime"
+	"infra/runtime/engine"
+	"infra/runtime/interp"
+	"infra/runtime/remote"
+)
+
+// A session is one call of infra that carries a plan out, or previews it: what
+// run, resume and undo have in common.
+type session struct {
+	*app
+	root   string
+	flags  runFlags
+	to     *outputs
+	engine *engine.Engine
+	pool   *remote.Pool
+
+	hard, stop context.Context // of operations, and of starting anything
+	release    func()
+}
+
+// newSession makes an engine for the project at root, and the connections that
+// its plans use, until close is called.
+func (a *app) newSession(ctx context.Context, root string, f runFlags, to *outputs) *session {
+	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	specs := builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})
+	s := &session{app: a, root: root, flags: f, to: to, engine: engine.New(root, specs), pool: pool}
+	s.hard, s.stop, s.release = signals(ctx)
+	return s
+}
+
+func (s *session) close() { s.release(); s.pool.Close() }
+
+// read reads the plan file at path in one of the engine's ways.
+func (s *session) read(how func(context.Context, string) (*interp.File, error), path string) (*interp.File, error) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.root, filepath.FromSlash(path))
+	}
+	file, err := how(s.withPrint(s.hard), path)
+	if err != nil {
+		return nil, loading(err)
+	}
+	return file, nil
+}
+
+// options are what the engine is told, whatever begins a run.
+func (s *session) options() engine.Options {
+	f := s.flags
+	return engine.Options{
+		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
+		Options: f.call(), Stop: s.stop, Grace: f.grace, Version: version(),
+		Ask: s.asker(f.yes, s.to.show), Show: s.to.Read, MayDestroy: s.mayDestroy(f.destroy, s.to.show),
+		TakeLock: takeLock(s.pool), Wait: f.wait,
+	}
+}
+
+// carryOut runs the plan of file, or previews it.
+func (s *session) carryOut(file *interp.File, opts engine.Options) (engine.Outcome, error) {
+	out, err := s.engine.Run(s.hard, file, opts)
+	s.to.show.Close()
+	return out, err
+}
+
+// end is what infra ends with after a run of file. Where a step failed of a
+// plan that says so, what the run did is taken back first.
+func (s *session) end(file *interp.File, out engine.Outcome, err error) error {
+	if err != nil {
+		return err
+	}
+	if file.Plan.UndoOnFailure && !file.Preview && out.Totals.Steps[runtime.Failed] > 0 && s.stop.Err() == nil {
+		return s.takeBack(file, out.Run)
+	}
+	if code := s.flags.code(out.Status, &out.Totals); code != exitOK {
+		return exit{code: code} // what went wrong has been shown by the reader
+	}
+	return nil
+}
+
+// takeBack undoes a run that failed, as a run of its own. However well that
+// ends, infra has failed.
+func (s *session) takeBack(file *interp.File, run string) error {
+	s.flags = runFlags{undoes: run, failed: true, hosts: s.flags.hosts, sshConfig: s.flags.sshConfig, flake: s.flags.flake,
+		jobs: s.flags.jobs, grace: s.flags.grace, json: s.flags.json, wait: s.flags.wait}
+	s.to.again(s.flags)
+	err := s.undo(file)
+	var shown exit
+	if err == nil || errors.As(err, &shown) && shown.err == nil {
+		return err
+	}
+	return exit{exitFailed, runtime.WithHint(fmt.Errorf("run %s failed, and what it did was not taken back: %w", run, err),
+		"%s", joinParts([]string{runtime.HintOf(err), "what it did: infra log " + run + "; to take it back: infra undo " + run}, "; "))}
+}

@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"infra/runtime"
+)
+
+// A HostLock is the lock of a host, held on the host itself.
+type HostLock struct {
+	Lost    <-chan struct{} // is closed when the lock cannot be vouched for any more
+	Err     func() error    // says why
+	Release func() error
+	Boot    string // is another one after each boot of the host; "" where that is not known
+}
+
+// A TakeLock takes the lock of a host for a run of a plan file, and does not
+// wait. Where another run has it, the error is a [runtime.ErrLocked]; one that
+// has a method HeldBy() string tells which run.
+type TakeLock func(ctx context.Context, h *runtime.Host, run, plan string) (HostLock, error)
+
+// hostLocks are the locks that a run holds on the hosts that it may change, from
+// its start, or from when they are first reached, to its end.
+type hostLocks struct {
+	run    *run
+	ctx    context.Context // of taking them; ends with the run
+	cancel context.CancelCauseFunc
+	taking sync.WaitGroup // those of the start
+
+	by map[string]*hostClaim // by the host's name
+}
+
+// A hostClaim is what the run has of one host's lock.
+type hostClaim struct {
+	turn chan struct{} // to take it, or to look whether it is held
+	lock *HostLock     // nil: it is not taken
+	gone error         // why it was lost, for good
+}
+
+const (
+	// stragglers bounds how long a run's start waits for the answer of any
+	// further host.
+	stragglers = 3 * time.Second
+	// locksAtOnce bounds how many are taken side by side.
+	locksAtOnce = 64
+	// rightOfWay bounds how long the older of two runs that each hold a lock which
+	// the other wants waits for the younger to give it up.
+	rightOfWay = 3 * time.Second
+)
+
+// lockHosts takes the lock of every host that the run may change, on the host
+// itself. Where another run has one, none is kept. With a time to wait, the one
+// is waited for that was refused, while no other is held: runs that wait do not
+// keep each other from going on.
+func (r *run) lockHosts(ctx context.Context, until *time.Time) error {
+	if r.opts.TakeLock == nil {
+		return nil
+	}
+	stoppable, done := endingWith(ctx, r.opts.Stop)
+	defer done()
+	refused := ""
+	return r.await(stoppable, until, runtime.Event{}, func(waiting context.Context) (err error) {
+		l := &hostLocks{run: r, by: map[string]*hostClaim{}}
+		l.ctx, l.cancel = context.WithCancelCause(ctx)
+		for _, h := range r.plan.Hosts {
+			l.by[h.Name] = &hostClaim{turn: make(chan struct{}, 1)}
+		}
+		refused, err = l.takeAll(waiting, refused)
+		if err != nil {
+			l.release()
+			return err
+		}
+		r.locks = l
+		return nil
+	})
+}
+
+// takeAll takes the locks: first that of the first host by name, or the one that
+// was refused last, then all others side by side. Of two runs that take the same
+// locks at the same time one so gets all, and the other is refused before it has
+// any. The error is that another run has one, and the name of its host, or that
+// ctx ended. Any other trouble is left to the first operation that would change
+// the host: most steps of a plan may do without a host that is down.
+func (l *hostLocks) takeAll(ctx context.Context, refused string) (string, error) {
+	hosts := l.run.touched()
+	slices.SortFunc(hosts, func(a, b *runtime.Host) int { return strings.Compare(a.Name, b.Name) })
+	first := slices.IndexFunc(hosts, func(h *runtime.Host) bool { return h.Name == refused })
+	if first > 0 {
+		hosts[0], hosts[first] = hosts[first], hosts[0]
+	}
+	if len(hosts) == 0 {
+		return "", nil
+	}
+	if refused, err := l.takeSome(ctx, hosts[:1], time.Time{}); err != nil {
+		return refused, err
+	}
+	return l.takeSome(ctx, hosts[1:], time.Now().Add(rightOfWay))
+}
+
+// takeSome takes locks side by side, and returns early where one is refused.
+// Two runs that take some of the same may each have one that the other wants:
+// until a time, the older tries again, while the younger gives up at once.
+func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host, older time.Time) (refused string, err error) {
+	type answer struct {
+		host *runtime.Host
+		err  error
+	}
+	answers, slots := make(chan answer, len(hosts)), make(chan struct{}, locksAtOnce)
+	begin := func(h *runtime.Host, after time.Duration) {
+		l.taking.Go(func() {
+			sleep(l.ctx, after)
+			slots <- struct{}{}
+			_, err := l.hold(l.ctx, h)
+			<-slots
+			answers <- answer{h, err}
+		})
+	}
+	for _, h := range hosts {
+		begin(h, 0)
+	}
+	patience := time.NewTimer(stragglers)
+	defer patience.Stop()
+	for left := len(hosts); left > 0; {
+		select {
+		case a := <-answers:
+			patience.Reset(stragglers)
+			switch {
+			case !errors.Is(a.err, runtime.ErrLocked):
+				left--
+			case l.run.isOlder(a.err) && time.Now().Before(older):
+				begin(a.host, firstPause)
+			default:
+				return a.host.Name, a.err
+			}
+		case <-patience.C:
+			return "", nil
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
+	}
+	return "", nil
+}
+
+// isOlder says whether the run is older than the one that holds a lock.
+func (r *run) isOlder(refusal error) bool {
+	var holder interface{ HeldBy() string }
+	return errors.As(refusal, &holder) && r.id < holder.HeldBy()
+}
+
+// hold returns the claim to a host's lock once it is held. Nobody else has had
+// it since it was first taken: one that was lost is only taken again where the
+// host has been booted since, which is what ended it.
+func (l *hostLocks) hold(ctx context.Context, h *runtime.Host) (*HostLock, error) {
+	c := l.by[h.Name]
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	switch {
+	case c.gone != nil:
+		return nil, c.gone
+	case c.lock != nil && c.lock.why() == nil:
+		return c.lock, nil
+	}
+	lock, err := l.run.opts.TakeLock(ctx, h, l.run.id, l.run.file.Path)
+	switch {
+	case c.lock == nil:
+	case err != nil:
+		return nil, fmt.Errorf("%w; taking it again: %w", c.lock.why(), err)
+	case lock.Boot == "" || lock.Boot == c.lock.Boot:
+		_ = lock.Release() // that it was lost is the error
+		c.gone = runtime.WithHint(c.lock.why(), "another run may have been at work since: look at infra log and at the host; infra resume %s takes the lock again and goes on", l.run.id)
+		return nil, c.gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.lock = &lock
+	return c.lock, nil
+}
+
+// release gives all of them back, and returns when the hosts have said so.
+func (l *hostLocks) release() {
+	if l == nil {
+		return
+	}
+	l.cancel(runtime.ErrInterrupted)
+	l.taking.Wait()
+	var all sync.WaitGroup
+	for _, c := range l.by {
+		if c.lock != nil {
+			all.Go(func() { _ = c.lock.Release() }) // the host lets go of it all the same, a lease later
+		}
+	}
+	all.Wait()
+}
+
+// why says why the lock was lost; nil while it is held.
+func (l *HostLock) why() error {
+	select {
+	case <-l.Lost:
+		return l.Err()
+	default:
+		return nil
+	}
+}
+
+// guard is ctx until the lock is lost: what runs under it is ended then, and
+// whether it finished is not known.
+func (l *HostLock) guard(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-l.Lost:
+			cancel(fmt.Errorf("%w; %w", l.Err(), runtime.ErrUntold))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// locked starts nothing that changes a host whose lock the run does not hold.
+// It is held from the start where the host could be reached then, and is taken
+// here where it could not. To read needs none.
+func locked(r *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		if op.Effect == runtime.Read || op.Host == "" || r.locks == nil {
+			return next(ctx, op)
+		}
+		lock, err := r.heldFor(ctx, op)
+		if err != nil {
+			return runtime.Result{}, notStarted{fmt.Errorf("%s on %s was not started: %w", op.Name, op.Host, err)}
+		}
+		ctx, done := lock.guard(ctx)
+		defer done()
+		res, err := next(ctx, op)
+		if why := lock.why(); why != nil && isStop(err) { // nobody else has stopped it
+			err = fmt.Errorf("%s on %s: %w", op.Name, op.Host, context.Cause(ctx))
+		}
+		return res, err
+	}
+}
+
+// notStarted is why an operation was not even begun: whatever it does, to try
+// it again does no harm.
+type notStarted struct{ error }
+
+func (n notStarted) Unwrap() error { return n.error }
+
+// heldFor returns the lock of the operation's host, and waits for it where
+// another run has it.
+func (r *run) heldFor(ctx context.Context, op runtime.Op) (lock *HostLock, err error) {
+	ctx, done := endingWith(ctx, r.stop)
+	defer done()
+	h := r.plan.Host(op.Host)
+	err = r.await(ctx, new(time.Time), taskOf(ctx).event(runtime.Waiting), func(ctx context.Context) (err error) {
+		lock, err = r.locks.hold(ctx, h)
+		return err
+	})
+	return lock, err
+}
