@@ -12,10 +12,12 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
+	"infra/builtins/clan"
 	"infra/builtins/core"
 	"infra/builtins/fs"
 	"infra/builtins/http"
 	"infra/builtins/internal/call"
+	"infra/builtins/internal/sops"
 	"infra/builtins/local"
 	"infra/builtins/nix"
 	"infra/builtins/secrets"
@@ -41,11 +43,16 @@ type Deps struct {
 
 // All returns the whole language, module by module.
 func All(d Deps) []Spec {
+	sealed := sops.NewReader() // one for all, so that nobody is asked for a key twice
+	flakes := nix.NewEvaluator(d.Flake, d.Root)
+	inventory := clan.Clan{Root: d.Root, Flake: d.Flake, Sealed: sealed, Eval: flakes.JSON, Looks: flakes.Looks}
 	return slices.Concat(
 		core.Specs(),
 		nix.Specs(d.Pool, cmp.Or(d.Flake, d.Root), d.Root, d.SSHConfig),
+		inventory.Specs(),
+		inventory.Driving(d.Pool),
 		ssh.Specs(d.Pool, d.Root),
-		secrets.Specs(d.Root),
+		secrets.Specs(d.Root, sealed),
 		local.Specs(d.Root),
 		fs.Specs(d.Root),
 		http.Specs(),

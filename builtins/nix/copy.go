@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -115,6 +117,9 @@ func (cp copying) target(ctx context.Context, log io.Writer) (string, map[string
 		return "", nil, err
 	}
 	opts, err := sshOptions(cp.sshConfig, port)
+	if err == nil {
+		opts, err = addressOptions(opts, cp.to)
+	}
 	if err != nil {
 		return "", nil, err
 	}
@@ -145,6 +150,26 @@ func sshAddress(h *runtime.Host) (address, port string, err error) {
 	return address, u.Port(), nil
 }
 
+// addressOptions adds the options of a host's address, "ssh://host?Option=value".
+func addressOptions(opts string, h *runtime.Host) (string, error) {
+	u, err := url.Parse(h.SSH)
+	if err != nil || u.Scheme != "ssh" {
+		return opts, nil // a plain name
+	}
+	query := u.Query()
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		option := name + "=" + query.Get(name)
+		if strings.ContainsAny(option, shellSigns) {
+			return "", fmt.Errorf("host %s: nix cannot be told of the ssh option %q: it has a space or a sign that a shell reads", h.Name, option)
+		}
+		opts += " -o " + option
+	}
+	return opts, nil
+}
+
+// shellSigns are what the nix of some versions would not take as they are.
+const shellSigns = " \t\n\"'\\$`;&|<>()*?#~"
+
 // sshOptions is the value of NIX_SSHOPTS. Until 2.26 nix splits it at white
 // space, since then as a shell does: only a path that both read alike will do.
 func sshOptions(config, port string) (string, error) {
@@ -153,7 +178,7 @@ func sshOptions(config, port string) (string, error) {
 		opts = append(opts, "-p "+port)
 	}
 	if config != "" {
-		if strings.ContainsAny(config, " \t\n\"'\\$`;&|<>()*?#~") {
+		if strings.ContainsAny(config, shellSigns) {
 			return "", runtime.WithHint(fmt.Errorf("nix cannot be told of the ssh configuration %q: its path has a space or a sign that a shell reads", config),
 				"give --ssh-config a plain path")
 		}

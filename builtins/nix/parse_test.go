@@ -234,3 +234,16 @@ func TestHuman(t *testing.T) {
 		}
 	}
 }
+
+func TestAddressOptions(t *testing.T) {
+	for ssh, want := range map[string]string{
+		"root@mac": "x", "mac": "x", "ssh://root@mac:22": "x",
+		"ssh://root@mac?ProxyJump=a%40b&ConnectTimeout=7": "x -o ConnectTimeout=7 -o ProxyJump=a@b",
+		"ssh://root@mac?ProxyCommand=nc%20x":              "",
+	} {
+		got, err := addressOptions("x", &runtime.Host{Name: "mac", SSH: ssh})
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: got %q, %v", ssh, got, err)
+		}
+	}
+}

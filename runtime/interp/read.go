@@ -47,7 +47,8 @@ type File struct {
 	Preview bool // it was read to be previewed, and cannot be run
 
 	sources map[string]*source
-	steps   uint64 // that one call of its functions may take
+	seen    map[string]string // digests of what was observed while the files were read
+	steps   uint64            // that one call of its functions may take
 }
 
 // Read reads the plan file at path and finds everything that can be wrong with
@@ -91,6 +92,7 @@ func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps 
 			file.Plan = thePlan(main, globals, reading)
 		}
 	}
+	file.seen = reading.Seen()
 	if problems := reading.Problems(); len(problems) > 0 {
 		return nil, file.complete(problems)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -213,11 +214,13 @@ func (src *source) line(n int32) string {
 	return strings.TrimRight(src.lines[n-1], "\r")
 }
 
-// Sources returns every file that was read, sorted by path.
+// Sources returns every file that was read, and what was observed while they
+// were, sorted by path.
 func (f *File) Sources() []runtime.Source {
 	digests := make(map[string]string, len(f.sources))
 	for name, src := range f.sources {
 		digests[name] = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(src.lines, "\n"))))
 	}
+	maps.Copy(digests, f.seen)
 	return runtime.SourcesOf(digests)
 }

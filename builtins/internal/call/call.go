@@ -6,8 +6,10 @@ package call
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -25,6 +27,7 @@ const (
 	InStep   Level = iota // it acts: only while a step or a check runs
 	InFile                // it declares: only while a file is read
 	Anywhere              // it computes
+	Input                 // it observes: in a step, and while a file is read, which then is made of what it saw
 )
 
 // A Spec is everything there is to know about one builtin.
@@ -114,7 +117,33 @@ func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	if c.needs != nil { // a path among the arguments may be what is not known
 		op.Needs, op.Looks, op.Alters = c.needs, nil, nil
 	}
+	if reading := runtime.ReadingFrom(c.ctx); reading != nil {
+		return c.see(reading, op)
+	}
 	return c.do(c.ctx, op)
+}
+
+// see carries out a read while a file is read. What it answers becomes a source
+// of the plan, as a file that it loads is: who goes on with the plan later goes
+// on with the same.
+func (c *Call) see(reading *runtime.Reading, op runtime.Op) (runtime.Result, error) {
+	if op.Effect != runtime.Read {
+		return runtime.Result{}, fmt.Errorf("%s acts on the world, and reading a file must not", op.Name)
+	}
+	r, err := op.Run(c.ctx, io.Discard)
+	if err != nil {
+		return r, err
+	}
+	seen, err := runtime.Encode(r.Value)
+	if err != nil {
+		return r, err
+	}
+	args, err := json.Marshal(op.Args)
+	if err != nil {
+		return r, err
+	}
+	reading.Saw(op.Name+" "+string(args), seen)
+	return r, nil
 }
 
 // withoutAsking is the answer of a builtin that was called with what is not

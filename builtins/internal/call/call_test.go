@@ -3,6 +3,7 @@ package call
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,50 @@ func TestNearest(t *testing.T) {
 	for name, want := range map[string]string{"biuld": "build", "swich": "switch", "generation": "generations", "delete": "", "": ""} {
 		if got := Nearest(name, names); got != want {
 			t.Errorf("nearest to %q is %q, want %q", name, got, want)
+		}
+	}
+}
+
+// TestInput: while a file is read, what observes does it at once, and its
+// answer is a source; nothing else does.
+func TestInput(t *testing.T) {
+	type none struct{}
+	spec := func(e runtime.Effect) Spec {
+		return New(Spec{Name: "m.look", Level: Input, Effect: e}, func(c *Call, _ none) (starlark.Value, error) {
+			return c.Value(runtime.Op{Run: func(context.Context, io.Writer) (runtime.Result, error) {
+				return runtime.Result{Value: starlark.String("seen")}, nil
+			}})
+		})
+	}
+	do := func(context.Context, runtime.Op) (runtime.Result, error) {
+		return runtime.Result{Value: starlark.String("through the door")}, nil
+	}
+	for _, tt := range []struct {
+		effect  runtime.Effect
+		reading *runtime.Reading
+		want    string
+	}{
+		{runtime.Read, nil, `"through the door"`},
+		{runtime.Read, new(runtime.Reading), `"seen"`},
+		{runtime.Change, new(runtime.Reading), "acts on the world"},
+	} {
+		thread := new(starlark.Thread)
+		if tt.reading != nil {
+			runtime.SetContext(thread, runtime.WithReading(t.Context(), tt.reading))
+		}
+		v, err := starlark.EvalOptions(&syntax.FileOptions{}, thread, "a.star", "m.look()", Modules(do, []Spec{spec(tt.effect)}))
+		if err != nil {
+			v = starlark.String(err.Error())
+		}
+		if !strings.Contains(v.String(), tt.want) {
+			t.Errorf("%s: got %s, want %s", tt.effect, v, tt.want)
+		}
+		if tt.reading == nil {
+			continue
+		}
+		seen := tt.reading.Seen()
+		if digest := seen["m.look {}"]; (len(digest) == 64) != (err == nil) {
+			t.Errorf("%s: the sources are %v", tt.effect, seen)
 		}
 	}
 }

@@ -51,6 +51,8 @@ func (s Spec) where() string {
 	switch s.Level {
 	case InFile:
 		return "Declares: it is called at the top level of a file."
+	case Input:
+		return "Effect: read. It is called inside a step, or at the top level of a file."
 	case Anywhere:
 		return "Computes: it may be called anywhere, and has no effect on the world."
 	}

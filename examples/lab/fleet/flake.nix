@@ -217,6 +217,7 @@
         let system = darwinSystem host;
         in { inherit system; config.system.build.toplevel = system; config.networking.hostName = host; };
     in {
+      clanInternals = import ./clan.nix;
       nixosConfigurations.cinnabar.config = {
         system.build.toplevel = nixosSystem "cinnabar";
         networking.hostName = "cinnabar";

@@ -5,10 +5,13 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/getsops/sops/v3/cmd/sops/formats"
 )
 
 //go:embed flake.nix
@@ -32,14 +35,24 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 		"docs/patterns.md": "# Patterns\n\nEvery file is a flake-parts module.\n",
 	}
 	for _, h := range f.Hosts() {
-		text, err := encrypt(plainSecrets(h.Name), recipient)
+		text, err := encrypt(formats.Yaml, plainSecrets(h.Name), recipient)
 		if err != nil {
 			return fmt.Errorf("encrypt the secrets of %s: %w", h.Name, err)
 		}
 		files["secrets/"+h.Name+".yaml"] = text
 	}
+	clan, links, err := clanFiles(recipient)
+	if err != nil {
+		return err
+	}
+	maps.Copy(files, clan)
 	for path, text := range files {
 		if err := f.write(0o644, text, "project", path); err != nil {
+			return err
+		}
+	}
+	for path, to := range links {
+		if err := f.link(path, to); err != nil {
 			return err
 		}
 	}

@@ -43,20 +43,24 @@ func random(n int) string {
 	return hex.EncodeToString(b)
 }
 
-// encrypt makes a sops file of a YAML text.
-func encrypt(yaml, recipient string) (string, error) {
-	store := common.StoreForFormat(formats.Yaml, config.NewStoresConfig())
-	branches, err := store.LoadPlainFile([]byte(yaml))
+// encrypt makes a sops file of a text.
+func encrypt(format formats.Format, text string, recipients ...string) (string, error) {
+	store := common.StoreForFormat(format, config.NewStoresConfig())
+	branches, err := store.LoadPlainFile([]byte(text))
 	if err != nil {
 		return "", err
 	}
-	master, err := sopsage.MasterKeyFromRecipient(recipient)
-	if err != nil {
-		return "", err
+	var group sops.KeyGroup
+	for _, r := range recipients {
+		key, err := sopsage.MasterKeyFromRecipient(r)
+		if err != nil {
+			return "", err
+		}
+		group = append(group, key)
 	}
 	tree := sops.Tree{
 		Branches: branches,
-		Metadata: sops.Metadata{KeyGroups: []sops.KeyGroup{{master}}, Version: version.Version},
+		Metadata: sops.Metadata{KeyGroups: []sops.KeyGroup{group}, Version: version.Version},
 	}
 	services := []keyservice.KeyServiceClient{keyservice.NewLocalClient()}
 	key, errs := tree.GenerateDataKeyWithKeyServices(services)
@@ -67,6 +71,6 @@ func encrypt(yaml, recipient string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := store.EmitEncryptedFile(tree)
-	return string(text), err
+	sealed, err := store.EmitEncryptedFile(tree)
+	return string(sealed), err
 }

@@ -1,0 +1,76 @@
+package clan
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"infra/runtime"
+)
+
+// before is the snapshot from before an operation began. A run that was killed
+// in the middle of one, and is resumed, gets that of the first beginning: what
+// its clan had changed by then is to be committed too.
+func (d driver) before(ctx context.Context, machine string) (s snapshot, resumed bool, err error) {
+	file := d.beforeFile(ctx)
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err == nil && json.Unmarshal(data, &s) == nil {
+			return s, true, nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, fmt.Errorf("read what clan's folder was like before: %w", err)
+		}
+	}
+	s, err = d.snapshot(machine)
+	if err != nil || file == "" {
+		return s, false, err
+	}
+	data, err := json.Marshal(s)
+	if err == nil {
+		err = replace(file, data)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("note what clan's folder is like before: %w", err)
+	}
+	return s, false, nil
+}
+
+// replace writes a file as a whole, or not at all.
+func replace(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".new")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// beforeFile is "" where nothing will resume the operation.
+func (d driver) beforeFile(ctx context.Context) string {
+	id := runtime.OpID(ctx)
+	if id == "" || d.Root == "" {
+		return ""
+	}
+	return filepath.Join(d.Root, ".infra", "clan", id+".json")
+}
+
+// forget removes what only a resumed run needs.
+func (d driver) forget(ctx context.Context) {
+	if file := d.beforeFile(ctx); file != "" {
+		_ = os.Remove(file) // one that stays is small, and is nobody else's
+	}
+}

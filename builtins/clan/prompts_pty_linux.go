@@ -1,0 +1,30 @@
+package clan
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const getTermios = unix.TCGETS
+
+// unlocked makes the terminal of a master usable, and returns its name.
+func unlocked(master *os.File) (name string, err error) {
+	err = control(master, func(fd int) error {
+		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+			return err
+		}
+		n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		name = fmt.Sprintf("/dev/pts/%d", n)
+		return err
+	})
+	return name, err
+}
+
+// onTerminal makes the child the leader of a session on the terminal that is
+// its standard input. It is told to end when infra dies.
+func onTerminal() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0, Pdeathsig: syscall.SIGTERM}
+}
