@@ -45,6 +45,15 @@ func (b *unitBench) on(t *testing.T, script string) string {
 	return strings.TrimSpace(out)
 }
 
+// awaitRan returns once the command has begun, or at last.
+func (b *unitBench) awaitRan() {
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if out, err := b.fleet.Exec("cinnabar", "cat", "/root/ran"); err == nil && out != "" {
+			return
+		}
+	}
+}
+
 // A command of a plan on a host with systemd outlasts us, and is found again.
 func TestRunOnSystemd(t *testing.T) {
 	if os.Getuid() != 0 {
@@ -70,11 +79,7 @@ func TestRunOnSystemd(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		go func() {
-			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-				if out, err := f.Exec("cinnabar", "cat", "/root/ran"); err == nil && out != "" {
-					break
-				}
-			}
+			b.awaitRan()
 			cancel(runtime.ErrInterrupted)
 		}()
 		op, err := b.run(ctx, t, "op-1", long)
@@ -85,7 +90,8 @@ func TestRunOnSystemd(t *testing.T) {
 		ctx = runtime.WithOpID(t.Context(), "op-1")
 		fate, res, err := op.Settle(ctx, &log)
 		const want = `command_result(stdout = "first\nlast\n", stderr = "said\n", code = 3, changed = True)`
-		if err != nil || fate != runtime.Done || !res.Changed || res.Value.String() != want || log.String() != "first\nlast\nsaid\n" {
+		if err != nil || fate != runtime.Done || !res.Changed || res.Value.String() != want ||
+			strings.ReplaceAll(log.String(), "said\n", "") != "first\nlast\n" || !strings.Contains(log.String(), "said\n") {
 			t.Errorf("%v, %v, %v, %q", fate, res, err, &log)
 		}
 		if n := b.on(t, "wc -l </root/ran"); n != "1" {
@@ -147,11 +153,7 @@ func TestRunOnSystemd(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		go func() {
-			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-				if out, err := f.Exec("cinnabar", "cat", "/root/ran"); err == nil && out != "" {
-					break
-				}
-			}
+			b.awaitRan()
 			if err := f.PowerOff("cinnabar"); err != nil {
 				t.Error(err)
 			}

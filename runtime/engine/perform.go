@@ -108,6 +108,9 @@ func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
 		if err == nil || n == retries || verdict(err) != runtime.Failed {
 			return v, err
 		}
+		if errors.Is(err, runtime.ErrUntold) {
+			return v, err // it may still go on: another attempt would begin it beside itself
+		}
 		if errors.As(err, new(unrepeatable)) {
 			return v, runtime.WithHint(fmt.Errorf("%w (retries repeat only what may be repeated)", err),
 				"see how it left the host; where a repetition does no harm, say repeatable = True")
