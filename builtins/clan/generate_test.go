@@ -186,6 +186,7 @@ func TestRefusedBefore(t *testing.T) {
 		{`clan.vars.set(mac, "user/passwort", password)`, "blackphos has no var user/passwort", "did you mean user/password?"},
 		{`clan.vars.set(mac, "user", password)`, `var: "user" is none`, ""},
 		{`clan.vars.set(mac, "../etc/x", password)`, `var: "../etc/x" is none`, ""},
+		{`clan.vars.set(mac, "user/password", "plain")`, "user/password is secret, and its value stands in the plan", "secrets.env"},
 		{`clan.vars.set(mac, "notes/ssid", password)`, "notes/ssid is not secret", "make the file secret"},
 	} {
 		for _, dry := range []bool{true, false} {

@@ -88,6 +88,10 @@ func (s *varSetting) target(ctx context.Context) (file string, secret bool, err 
 		return "", false, runtime.WithHint(fmt.Errorf("%s is not secret: its value is written as it is, and %s would show", s.Var, s.Value),
 			"make the file secret in its generator")
 	}
+	if of.Secret && !s.Value.Secret() {
+		return "", false, runtime.WithHint(fmt.Errorf("%s is secret, and its value stands in the plan", s.Var),
+			"take it from secrets.sops(file)[key] or secrets.env(name)")
+	}
 	s.foreseen = &pending{dir: s.dir, machine: s.Host.Name, vars: vars, generators: []string{generator}}
 	return s.foreseen.file(generator, name), of.Secret, nil
 }
@@ -114,15 +118,7 @@ func (s *varSetting) predict(ctx context.Context) (runtime.Prediction, error) {
 	if _, err := s.argv(ctx, s.invocation()); err != nil {
 		return runtime.Prediction{}, err
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.notKnown(), Detail: "stdin: " + s.shown(secret)}, nil
-}
-
-// shown is what a person reads of the value.
-func (s *varSetting) shown(secret bool) string {
-	if secret && !s.Value.Secret() {
-		return fmt.Sprintf("%d bytes", len(s.Value.Reveal()))
-	}
-	return s.Value.String()
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.notKnown(), Detail: "stdin: " + s.Value.String()}, nil
 }
 
 func (s *varSetting) invocation() invocation {

@@ -145,7 +145,7 @@ forever = [0 for _ in range(1 << 40)]`, says: "", unread: true},
 		{name: "building", body: `nix.build(".#slow")`, there: "echo started; sleep 60"},
 		{name: "a command there that is deaf to TERM", body: `ssh.run(mac, "trap '' TERM; while :; do sleep 7774.2; done")`, there: "sleep 7774.2", hosts: "mac", once: true},
 		{name: "a command here that is deaf to TERM", body: `local.run("trap '' TERM; while :; do sleep 7774.3; done")`, there: "sleep 7774.3", once: true},
-		{name: "before another attempt", body: `local.run("exit 1", repeatable = True)`, options: ", retries = 20", says: "trying again"},
+		{name: "before another attempt", body: `local.run("exit 1", repeatable = True)`, options: ", retries = 20", says: "attempt 1 of 21"},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -171,6 +171,11 @@ p = plan(steps = [step(f`+tt.options+`)], hosts = [`+tt.hosts+`])
 				if err != nil {
 					t.Fatal(err)
 				}
+				stuck := time.AfterFunc(40*time.Second, func() {
+					t.Errorf("%s: it hangs", signal)
+					_ = cmd.Process.Kill()
+				})
+				defer stuck.Stop()
 				lines := bufio.NewReader(stderr)
 				said := ""
 				for !tt.unread && !strings.Contains(said, tt.says) || said == "" && tt.says != "" {

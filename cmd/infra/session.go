@@ -44,8 +44,11 @@ func (s *session) read(how func(context.Context, string) (*interp.File, error), 
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.root, filepath.FromSlash(path))
 	}
-	file, err := how(s.withPrint(s.hard), path)
-	if err != nil {
+	file, err := how(s.withPrint(s.stop), path)
+	switch {
+	case err != nil && s.stop.Err() != nil:
+		return nil, exit{exitInterrupted, fmt.Errorf("reading %s was interrupted", path)}
+	case err != nil:
 		return nil, loading(err)
 	}
 	return file, nil

@@ -265,6 +265,8 @@ func (r *run) status() runtime.Status {
 	r.show.Lock()
 	defer r.show.Unlock()
 	switch {
+	case r.lost.Load() != nil:
+		return runtime.Failed
 	case r.totals.Steps[runtime.Interrupted]+r.totals.Checks[runtime.Interrupted] > 0:
 		return runtime.Interrupted
 	case r.totals.Steps[runtime.Failed] > 0 || r.totals.Checks[runtime.Failed] > 0:
@@ -276,17 +278,44 @@ func (r *run) status() runtime.Status {
 }
 
 // emit hands an event to the journal and, once it is on disk, to who watches.
+// They see what ended, even where the journal could not be told.
 func (r *run) emit(e runtime.Event) error {
 	e.Time, e.Run = time.Now(), r.id
-	if r.journal != nil {
-		if err := r.journal.Record(e); err != nil {
-			err = fmt.Errorf("the journal cannot be written, and nothing is done that is not journaled: %w", err)
-			r.lost.CompareAndSwap(nil, &err)
-			return err
-		}
+	lost := r.record(e)
+	switch {
+	case lost != nil && begins[e.Kind]:
+		return lost
+	case lost != nil && e.Kind != runtime.OpEnded: // to nobody it may seem to have ended well
+		e.Status, e.Err = runtime.Failed, lost
 	}
 	r.tell(e)
-	return nil
+	return lost
+}
+
+// begins are the events without which nothing may happen.
+var begins = map[runtime.EventKind]bool{runtime.RunStarted: true, runtime.RunResumed: true,
+	runtime.StepStarted: true, runtime.StepRetried: true, runtime.OpAsked: true}
+
+// record hands an event to the journal. Once the journal could not be told
+// something, nothing begins any more: what came after it would hide the gap.
+func (r *run) record(e runtime.Event) error {
+	if r.journal == nil {
+		return nil
+	}
+	if lost := r.lost.Load(); lost != nil && begins[e.Kind] {
+		return *lost
+	}
+	err := r.journal.Record(e)
+	switch {
+	case err == nil:
+		return nil
+	case e.Kind == runtime.OpEnded:
+		err = fmt.Errorf("the journal cannot be written, so it lacks how %s ended (%s), which a resumed run will ask about: %w", e.Op.Op.Name, e.Status, err)
+	default:
+		err = fmt.Errorf("the journal cannot be written, and nothing is done that is not journaled: %w", err)
+	}
+	r.lost.CompareAndSwap(nil, &err)
+	return err
 }
 
 // tell hands an event to who watches, and not to the journal.

@@ -157,6 +157,9 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	if err == nil {
 		err = r.complete(t)
 	}
+	if lost := r.lost.Load(); lost != nil && err == nil {
+		err = *lost // the plan's code may have caught it, and gone on as if an operation had failed
+	}
 	if err != nil {
 		return returned{}, err
 	}
