@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,14 +54,12 @@ p = plan(hosts = hosts, steps = [first_step, between_step, step(last, each = hos
 `
 
 // mortal is infra on the plan of the working directory, run or resumed, that
-// kills itself at an event: at the KILL_AT'th that the journal keeps, or at the
-// KILL_IN'th line that a command prints.
+// kills itself at the moment that KILL names.
 func mortal() {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	f := runFlags{sshConfig: os.Getenv("SSH_CONFIG"), wait: time.Minute, grace: time.Second}
-	show := &deadly{reader: newPlain(os.Stderr, false, false)}
-	show.at, _ = strconv.Atoi(os.Getenv("KILL_AT"))
-	show.in, _ = strconv.Atoi(os.Getenv("KILL_IN"))
+	show := &deadly{reader: newPlain(os.Stderr, false, false), at: os.Getenv("KILL")}
+	show.after, _ = time.ParseDuration(os.Getenv("AFTER"))
 	root, err := os.Getwd()
 	if err == nil {
 		s := a.newSession(context.Background(), root, f, &outputs{app: a, show: show})
@@ -70,38 +70,45 @@ func mortal() {
 		}
 		s.close()
 	}
-	fmt.Println("kept", show.kept, "printed", show.printed, "resumed", show.resumed)
 	if err != nil {
 		os.Exit(a.report(err))
 	}
 	os.Exit(exitOK)
 }
 
-// deadly kills the process at an event, which the journal has by then.
+// deadly kills the process at an event, which the journal has by then, or some
+// time after it.
 type deadly struct {
 	reader
-	at, in                 int
-	kept, printed, resumed int
+	at    string // a moment
+	after time.Duration
+}
+
+var journeysFolder = regexp.MustCompile(`/root/[a-z0-9-]+`)
+
+// moment names an event so that it is the same one in every run of the plan.
+func moment(e runtime.Event) string {
+	m := string(e.Kind) + " " + e.Step + " " + e.Host
+	if e.Op != nil {
+		m += " " + e.Op.Op.Name + " " + journeysFolder.ReplaceAllString(e.Op.Op.Show, "")
+	}
+	return strings.TrimSpace(m)
 }
 
 func (d *deadly) Read(e runtime.Event) {
 	d.reader.Read(e)
-	switch e.Kind {
-	case runtime.StepRestored, runtime.Stopping:
+	fmt.Printf("moment %s\n", moment(e))
+	switch {
+	case moment(e) != d.at:
 		return
-	case runtime.OpResumed:
-		d.resumed++
-		fmt.Println("looks for", e.Op.Op.Name)
+	case d.after > 0:
+		time.AfterFunc(d.after, die)
 		return
-	case runtime.OpOutput:
-		if d.printed++; d.printed != d.in {
-			return
-		}
-	default:
-		if d.kept++; d.kept != d.at {
-			return
-		}
 	}
+	die()
+}
+
+func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
 }
@@ -167,16 +174,16 @@ func (j *journey) goes(env ...string) (killed bool, said string) {
 
 // outcome is every file that the plan made, here and on the hosts, with its
 // content. The hosts count what was done.
-func (j *journey) outcome() []string {
+func (j *journey) outcome() string {
 	j.Helper()
-	var all []string
+	var all strings.Builder
 	for _, host := range []string{"cinnabar", "blackphos", "rosegold"} {
 		said, err := j.fleet.Exec(host, "sh", "-c", `cd "$1" && grep . *`, "sh", j.dir)
 		if err != nil {
 			j.Fatal(err)
 		}
 		for line := range strings.Lines(said) {
-			all = append(all, host+" "+line)
+			all.WriteString(host + " " + line)
 		}
 	}
 	here, err := filepath.Glob(filepath.Join(j.root, "out", "*"))
@@ -188,9 +195,9 @@ func (j *journey) outcome() []string {
 		if err != nil {
 			j.Fatal(err)
 		}
-		all = append(all, filepath.Base(name)+" "+string(data))
+		all.WriteString(filepath.Base(name) + " " + string(data))
 	}
-	return all
+	return all.String()
 }
 
 // ended says whether the journal has the run's good end.
@@ -213,61 +220,109 @@ func (j *journey) ended() bool {
 
 // TestKilledOnTheFleet kills a run of over forty operations on three hosts at
 // everything that its journal keeps, which is before and after each operation,
-// and inside its commands; then what resumes it, too. Every run ends as one
-// that nobody disturbed, and the hosts have counted each command once.
+// inside of its commands, and at any time; what resumes it is killed too. Every
+// run ends as one that nobody disturbed, and the hosts have counted each command
+// once.
 func TestKilledOnTheFleet(t *testing.T) {
 	names := []string{"cinnabar", "blackphos", "rosegold"}
-	f, err := fleet.Up(t.Context(), fleet.Options{State: filepath.Join(t.TempDir(), "lab"), Net: fleet.RandomNet(), Hosts: names, Systemd: names})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Down(); err != nil {
-			t.Error(err)
-		}
-	})
+	f := onFleet(t, fleet.Options{Hosts: names, Systemd: names}).fleet
 	undisturbed := newJourney(t, f, "undisturbed")
 	_, said := undisturbed.goes()
 	want := undisturbed.outcome()
-	if n := strings.Count(strings.Join(want, ""), "count-"); n != 3*(3+1+5) {
-		t.Fatalf("%d commands were counted: %q", n, want)
+	if n := strings.Count(want, "count-"); n != 3*(3+1+5) {
+		t.Fatalf("%d commands were counted:\n%s", n, want)
 	}
-	var kept, printed, resumed int
-	if _, err := fmt.Sscanf(said[strings.LastIndex(said, "kept "):], "kept %d printed %d resumed %d", &kept, &printed, &resumed); err != nil || kept < 90 || printed < 20 {
-		t.Fatalf("%d events, %d lines: %v\n%s", kept, printed, err, said)
+	moments := momentsOf(said)
+	if n := countOf(moments, "op_asked "); n < 40 {
+		t.Fatalf("the plan has %d operations", n)
 	}
-	var points []string
-	for at := 1; at < kept; at++ { // the last event ends the run
-		points = append(points, "KILL_AT="+strconv.Itoa(at))
+	c := &crashes{fleet: f, want: want, dir: undisturbed.dir}
+	c.all(t, moments)
+	inside := slices.DeleteFunc(slices.Clone(moments), func(m string) bool { return !strings.HasPrefix(m, "op_asked ") })
+	for range 2 {
+		c.all(t, inside, "AFTER="+rand.N(60*time.Millisecond).String())
 	}
-	for in := 1; in <= printed; in++ {
-		points = append(points, "KILL_IN="+strconv.Itoa(in))
+	t.Logf("%d kill points in %d runs; %d times a command was looked for", c.kills, c.runs, c.looked)
+	if c.kills < 200 || c.looked < 50 {
+		t.Errorf("%d kill points, %d times a command was looked for", c.kills, c.looked)
 	}
-	kills, looked := 0, 0
-	for i, point := range points {
-		j := newJourney(t, f, "journey-"+strconv.Itoa(i))
-		killed, said := j.goes(point)
+}
+
+// momentsOf are the moments that a process lived through, in order, but for
+// those that the journal does not keep and that no command is behind.
+func momentsOf(said string) []string {
+	var all []string
+	for line := range strings.Lines(said) {
+		m, ok := strings.CutPrefix(strings.TrimSpace(line), "moment ")
+		if ok && !strings.HasPrefix(m, "step_restored ") && !strings.HasPrefix(m, "run_ended ") && !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func countOf(moments []string, kind string) (n int) {
+	for _, m := range moments {
+		if strings.HasPrefix(m, kind) {
+			n++
+		}
+	}
+	return n
+}
+
+// crashes are the runs that were killed so far.
+type crashes struct {
+	fleet               *fleet.Fleet
+	want, dir           string // of the undisturbed run
+	kills, looked, runs int
+}
+
+// all kills at each of the moments. A run goes through as many of them as it
+// comes by, each process being killed at the next.
+func (c *crashes) all(t *testing.T, moments []string, env ...string) {
+	t.Helper()
+	for left := slices.Clone(moments); len(left) > 0; {
+		before := len(left)
+		left = c.journey(t, left, env)
+		if t.Failed() {
+			return
+		}
+		if len(left) == before { // into how many pieces a command's output comes varies
+			if len(env) == 0 && !strings.HasPrefix(left[0], "op_output ") {
+				t.Errorf("%q was not reached", left[0])
+			}
+			left = left[1:]
+		}
+	}
+}
+
+// journey is one run and its resumes, killed at the first of the moments, then
+// at every third of those that follow. It returns the moments that it was not
+// killed at.
+func (c *crashes) journey(t *testing.T, moments, env []string) (left []string) {
+	t.Helper()
+	c.runs++
+	j := newJourney(t, c.fleet, "journey-"+strconv.Itoa(c.runs))
+	next := 0
+	for first := true; first || !j.ended(); first = false {
+		call := slices.Clone(env)
+		if !first {
+			call = append(call, "RESUME=1")
+		}
+		if next < len(moments) {
+			call = append(call, "KILL="+moments[next])
+		}
+		killed, said := j.goes(call...)
+		c.looked += strings.Count(said, "moment op_resumed ")
 		if !killed {
-			t.Logf("%s was not reached", point) // into how many pieces a command's output comes varies
-			continue
+			break
 		}
-		for kills++; !j.ended(); {
-			env := []string{"RESUME=1"}
-			if rand.IntN(2) == 0 {
-				env = append(env, "KILL_AT="+strconv.Itoa(2+rand.IntN(12)))
-			}
-			killed, said = j.goes(env...)
-			looked += strings.Count(said, "looks for ssh.run")
-			if killed {
-				kills++
-			}
-		}
-		if got := strings.ReplaceAll(strings.Join(j.outcome(), ""), j.dir, undisturbed.dir); got != strings.Join(want, "") {
-			t.Fatalf("%s: it ends with\n%s\nwant\n%s", point, got, strings.Join(want, ""))
-		}
+		c.kills++
+		left = append(left, moments[min(len(moments), next+1):min(len(moments), next+3)]...)
+		next += 3
 	}
-	t.Logf("%d kill points; %d times a command was looked for", kills, looked)
-	if kills < 200 || looked < 40 {
-		t.Errorf("there were %d kill points, and %d times a command was looked for", kills, looked)
+	if got := strings.ReplaceAll(j.outcome(), j.dir, c.dir); got != c.want {
+		t.Errorf("it ends with\n%s\nwant\n%s", got, c.want)
 	}
+	return append(left, moments[min(len(moments), next):]...)
 }

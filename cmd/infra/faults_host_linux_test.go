@@ -11,28 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"infra/examples/lab/fleet"
 )
-
-// newSystemdTrial is a trial with one host that boots a systemd, and others.
-func newSystemdTrial(t *testing.T, systemd string, others ...string) *trial {
-	t.Helper()
-	f, err := fleet.Up(t.Context(), fleet.Options{State: filepath.Join(t.TempDir(), "lab"), Net: fleet.RandomNet(),
-		Hosts: append(others, systemd), Systemd: []string{systemd}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := f.Down(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := f.CopyPlans(t.Context(), "../../plans"); err != nil {
-		t.Fatal(err)
-	}
-	return &trial{t, f}
-}
 
 // gate is a line of a plan at which it waits until the test has done something.
 const gate = `local.run("touch at-gate; while ! test -e go; do sleep 0.02; done", reads = True)`

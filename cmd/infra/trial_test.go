@@ -22,7 +22,20 @@ type trial struct {
 // newTrial brings up the named hosts in a state folder of the test's own.
 func newTrial(t *testing.T, hosts ...string) *trial {
 	t.Helper()
-	f, err := fleet.Up(t.Context(), fleet.Options{State: filepath.Join(t.TempDir(), "lab"), Net: fleet.RandomNet(), Hosts: hosts})
+	return onFleet(t, fleet.Options{Hosts: hosts})
+}
+
+// newSystemdTrial is a trial with one host that boots a systemd, and others.
+func newSystemdTrial(t *testing.T, systemd string, others ...string) *trial {
+	t.Helper()
+	return onFleet(t, fleet.Options{Hosts: append(others, systemd), Systemd: []string{systemd}})
+}
+
+// onFleet brings up a fleet for as long as the test takes.
+func onFleet(t *testing.T, o fleet.Options) *trial {
+	t.Helper()
+	o.State, o.Net = filepath.Join(t.TempDir(), "lab"), fleet.RandomNet()
+	f, err := fleet.Up(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
