@@ -19,7 +19,7 @@
           pname = "infra";
           version = self.shortRev or "dirty";
           src = self;
-          vendorHash = "sha256-rNbLl7pf4FnsScUhv/NGOYcEkbvO25aBaXKIK0GcX3A=";
+          vendorHash = "sha256-MSzlTX/2hVKuYAs2+LDZm2B21Q6rh4Oc0ngrri5J6hk=";
           subPackages = [ "cmd/infra" ];
           ldflags = [
             "-s"

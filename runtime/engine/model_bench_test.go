@@ -86,7 +86,7 @@ func (e *Engine) runUnjournaled(ctx context.Context, file *interp.File, opts Opt
 	if err != nil {
 		return err
 	}
-	r := &run{id: "model", file: file, plan: file.Plan, opts: opts, started: time.Now(),
+	r := &run{id: "model", root: e.root, file: file, plan: file.Plan, opts: opts, started: time.Now(),
 		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}}}
 	r.start = &runtime.RunStart{Plan: r.plan, File: file.Path, Steps: tasks.steps}
 	r.do = r.chain(carryOut)

@@ -102,6 +102,7 @@ func saying(kind string, h uint64) string {
 // arguments and its prediction stay, unless the world can tell more.
 func (w *world) take(op runtime.Op) runtime.Op {
 	known := op.Needs == nil
+	op.Settle, op.Forget = nil, nil // there is no host to ask
 	switch op.Name {
 	case "ssh.put", "fs.write":
 		w.takePut(&op, known)
