@@ -54,11 +54,14 @@ p = plan(hosts = hosts, steps = [first_step, between_step, step(last, each = hos
 `
 
 // mortal is infra on the plan of the working directory, run or resumed, that
-// kills itself at the moment that KILL names.
+// kills itself at one of the moments in the file MOMENTS, or some time AFTER it:
+// at the first that it comes to once it has let SKIP of them pass.
 func mortal() {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
 	f := runFlags{sshConfig: os.Getenv("SSH_CONFIG"), wait: time.Minute, grace: time.Second}
-	show := &deadly{reader: newPlain(os.Stderr, false, false), at: os.Getenv("KILL")}
+	moments, _ := os.ReadFile(os.Getenv("MOMENTS"))
+	show := &deadly{reader: newPlain(os.Stderr, false, false), moments: strings.Split(string(moments), "\n")}
+	show.skip, _ = strconv.Atoi(os.Getenv("SKIP"))
 	show.after, _ = time.ParseDuration(os.Getenv("AFTER"))
 	root, err := os.Getwd()
 	if err == nil {
@@ -80,8 +83,9 @@ func mortal() {
 // time after it.
 type deadly struct {
 	reader
-	at    string // a moment
-	after time.Duration
+	moments []string
+	skip    int
+	after   time.Duration
 }
 
 var journeysFolder = regexp.MustCompile(`/root/[a-z0-9-]+`)
@@ -97,15 +101,20 @@ func moment(e runtime.Event) string {
 
 func (d *deadly) Read(e runtime.Event) {
 	d.reader.Read(e)
-	fmt.Printf("moment %s\n", moment(e))
-	switch {
-	case moment(e) != d.at:
-		return
-	case d.after > 0:
-		time.AfterFunc(d.after, die)
+	m := moment(e)
+	fmt.Println("moment", m)
+	if !slices.Contains(d.moments, m) {
 		return
 	}
-	die()
+	if d.skip--; d.skip >= 0 {
+		return
+	}
+	fmt.Println("dies at", m)
+	d.moments = nil
+	if d.after == 0 {
+		die()
+	}
+	time.AfterFunc(d.after, die)
 }
 
 func die() {
@@ -237,10 +246,10 @@ func TestKilledOnTheFleet(t *testing.T) {
 		t.Fatalf("the plan has %d operations", n)
 	}
 	c := &crashes{fleet: f, want: want, dir: undisturbed.dir}
-	c.all(t, moments)
-	inside := slices.DeleteFunc(slices.Clone(moments), func(m string) bool { return !strings.HasPrefix(m, "op_asked ") })
+	c.all(t, moments, 0)
+	inside := slices.DeleteFunc(moments, func(m string) bool { return !strings.HasPrefix(m, "op_asked ") })
 	for range 2 {
-		c.all(t, inside, "AFTER="+rand.N(60*time.Millisecond).String())
+		c.all(t, inside, 60*time.Millisecond)
 	}
 	t.Logf("%d kill points in %d runs; %d times a command was looked for", c.kills, c.runs, c.looked)
 	if c.kills < 200 || c.looked < 50 {
@@ -277,52 +286,56 @@ type crashes struct {
 	kills, looked, runs int
 }
 
-// all kills at each of the moments. A run goes through as many of them as it
-// comes by, each process being killed at the next.
-func (c *crashes) all(t *testing.T, moments []string, env ...string) {
+// all kills at each of the moments, or up to so long after it. A run goes
+// through as many of them as it comes by.
+func (c *crashes) all(t *testing.T, moments []string, after time.Duration) {
 	t.Helper()
-	for left := slices.Clone(moments); len(left) > 0; {
-		before := len(left)
-		left = c.journey(t, left, env)
-		if t.Failed() {
-			return
+	for moments = slices.Clone(moments); len(moments) > 0 && !t.Failed(); {
+		before := len(moments)
+		moments = c.journey(t, moments, after)
+		if len(moments) < before {
+			continue
 		}
-		if len(left) == before { // into how many pieces a command's output comes varies
-			if len(env) == 0 && !strings.HasPrefix(left[0], "op_output ") {
-				t.Errorf("%q was not reached", left[0])
+		for _, m := range moments { // into how many pieces a command's output comes varies
+			if after == 0 && !strings.HasPrefix(m, "op_output ") {
+				t.Errorf("%q was not reached", m)
 			}
-			left = left[1:]
 		}
+		return
 	}
 }
 
-// journey is one run and its resumes, killed at the first of the moments, then
-// at every third of those that follow. It returns the moments that it was not
+// journey is one run and its resumes, killed at the first of the moments that
+// it comes to, and then at every third. It returns the moments that it was not
 // killed at.
-func (c *crashes) journey(t *testing.T, moments, env []string) (left []string) {
+func (c *crashes) journey(t *testing.T, moments []string, after time.Duration) []string {
 	t.Helper()
 	c.runs++
 	j := newJourney(t, c.fleet, "journey-"+strconv.Itoa(c.runs))
-	next := 0
-	for first := true; first || !j.ended(); first = false {
-		call := slices.Clone(env)
-		if !first {
-			call = append(call, "RESUME=1")
+	file := filepath.Join(j.root, "moments")
+	env := []string{"MOMENTS=" + file}
+	for killed := true; killed && !j.ended(); {
+		if err := os.WriteFile(file, []byte(strings.Join(moments, "\n")), 0o644); err != nil {
+			t.Fatal(err)
 		}
-		if next < len(moments) {
-			call = append(call, "KILL="+moments[next])
+		call := env
+		if after > 0 {
+			call = append(call, "AFTER="+rand.N(after).String())
 		}
-		killed, said := j.goes(call...)
+		var said string
+		killed, said = j.goes(call...)
 		c.looked += strings.Count(said, "moment op_resumed ")
-		if !killed {
-			break
+		if _, m, dies := strings.Cut(said, "dies at "); dies {
+			m, _, _ = strings.Cut(m, "\n")
+			moments = slices.DeleteFunc(moments, func(x string) bool { return x == m })
 		}
-		c.kills++
-		left = append(left, moments[min(len(moments), next+1):min(len(moments), next+3)]...)
-		next += 3
+		if killed {
+			c.kills++
+		}
+		env = []string{"MOMENTS=" + file, "RESUME=1", "SKIP=2"}
 	}
 	if got := strings.ReplaceAll(j.outcome(), j.dir, c.dir); got != c.want {
 		t.Errorf("it ends with\n%s\nwant\n%s", got, c.want)
 	}
-	return append(left, moments[min(len(moments), next):]...)
+	return moments
 }

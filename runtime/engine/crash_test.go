@@ -156,7 +156,7 @@ func alone(t *testing.T, root string) {
 	}
 }
 
-// TestKilledWhileWriting kills a run at every third write to its journal, and once
+// TestKilledWhileWriting kills a run at every fifth write to its journal, and once
 // more while it is resumed. It then ends as a run that nobody disturbed, and
 // everything that counts was done exactly once.
 func TestKilledWhileWriting(t *testing.T) {
@@ -168,7 +168,7 @@ func TestKilledWhileWriting(t *testing.T) {
 		t.Fatalf("it had %d events: %s", events, said)
 	}
 	points := 0
-	for at := 1; at < events; at += 3 { // the last event ends the run
+	for at := 1; at < events; at += 5 { // the last event ends the run
 		root := crashProject(t)
 		if killed, said := crashed(t, root, "CRASH_AT="+strconv.Itoa(at)); !killed {
 			t.Fatalf("it was not killed at %d: %s", at, said)

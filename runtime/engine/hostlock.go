@@ -220,7 +220,11 @@ func (l *HostLock) guard(ctx context.Context) (context.Context, func()) {
 	go func() {
 		select {
 		case <-l.Lost:
-			cancel(fmt.Errorf("%w; %w", l.Err(), runtime.ErrUntold))
+			why := l.Err()
+			if !errors.Is(why, runtime.ErrUntold) {
+				why = fmt.Errorf("%w; %w", why, runtime.ErrUntold)
+			}
+			cancel(why)
 		case <-ctx.Done():
 		}
 	}()
