@@ -230,14 +230,14 @@ func TestDamage(t *testing.T) {
 			r.Write(public+"/value/x", "")
 		}, []string{"damaged", public + "/value", "not a file"}},
 		{"a pipe in place of a file", func(t *testing.T, r *clantest.Repo) {
-			r.Remove(public + "/value")
+			r.Remove(public + "/value") // which is put back after the test
 			if err := syscall.Mkfifo(r.Dir+"/"+public+"/value", 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, []string{"damaged", public + "/value", "not a file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := whole.Copy(t)
+			r := whole.Borrow(t)
 			tt.damage(t, r)
 			by := sealed
 			if tt.name == "not decryptable by me" {

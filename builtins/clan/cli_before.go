@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,6 +39,13 @@ func (d driver) before(ctx context.Context, machine string) (s snapshot, resumed
 		return nil, false, fmt.Errorf("note what clan's folder is like before: %w", err)
 	}
 	return s, false, nil
+}
+
+// goOn is how a run that is resumed goes on with an operation that may be
+// repeated: as the very operation that it was, which is how before finds what
+// it noted.
+func goOn(context.Context, io.Writer) (runtime.Fate, runtime.Result, error) {
+	return runtime.NotDone, runtime.Result{}, nil
 }
 
 // replace writes a file as a whole, or not at all.

@@ -163,7 +163,7 @@ func writeProbe(file string, known map[string]bool) {
 // that was ended left half written an hour ago.
 func trimProbes(dir string) {
 	entries, err := os.ReadDir(dir)
-	if err != nil {
+	if err != nil || len(entries) <= probesKept {
 		return
 	}
 	age := map[string]time.Time{}

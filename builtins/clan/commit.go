@@ -22,7 +22,7 @@ import (
 // operation of its own: clan is told to leave git alone, so that a preview
 // shows the commit and a person can refuse it.
 type committing struct {
-	dir     string
+	driver
 	subject string                        // "vars of cinnabar"
 	about   func() (what, files []string) // what of it was made, and in which files; in a preview as far as that is foreseen
 	unsure  bool                          // a preview: what was asked for before has not happened
@@ -31,7 +31,7 @@ type committing struct {
 // commit asks for the operation. Its arguments do not name the files, which
 // only the operation before it knows.
 func (d driver) commit(c *call.Call, k committing) error {
-	k.dir = d.dir
+	k.driver = d
 	_, err := c.Do(runtime.Op{
 		Name: "clan.commit", Repeatable: true,
 		Args: runtime.Args{"subject": k.subject}, Show: "git commit: " + k.subject,
@@ -83,7 +83,7 @@ func (k committing) run(ctx context.Context, log io.Writer) (runtime.Result, err
 	if repo, err := k.inRepository(ctx); err != nil || !repo || len(files) == 0 {
 		return runtime.Result{}, err
 	}
-	done, err := takeTurn(ctx, k.dir)
+	done, err := k.takeTurn(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}

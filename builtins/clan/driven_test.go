@@ -28,14 +28,17 @@ type driven struct {
 
 // standIn builds the lab's clan once.
 var standIn = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "infra-clan")
-	if err != nil {
+	var err error
+	if standInDir, err = os.MkdirTemp("", "infra-clan-"); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "clan"), "../../examples/lab/clan")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(standInDir, "clan"), "../../examples/lab/clan")
 	cmd.Stderr = os.Stderr
-	return dir, cmd.Run()
+	return standInDir, cmd.Run()
 })
+
+// standInDir is where the stand-in is; "" where no test wanted it.
+var standInDir string
 
 // newDriven makes a clan in a git repository, of which the test is a user.
 func newDriven(t *testing.T) *driven {

@@ -1,7 +1,6 @@
 package clan
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +24,8 @@ var generateSpec = call.Spec{
 		{Name: "generated", Type: "list of strings", Doc: "the vars that are new, as \"generator/file\""},
 		{Name: "files", Type: "list of strings", Doc: "the files that changed, from the clan's folder"},
 	},
-	Example: `made = clan.vars.generate(mac)
+	Example: `password = secrets.sops("secrets/blackphos.yaml")["user.password"]
+made = clan.vars.generate(mac, prompts = {"user/password": password})
 log("%d vars are new" % len(made.generated))
 `,
 }
@@ -55,11 +55,15 @@ func (d driver) generate(c *call.Call, a generateArgs) (starlark.Value, error) {
 		}
 	}
 	looks, beyond := d.Looks(".#clanInternals")
-	res, err := c.Do(runtime.Op{
+	op := runtime.Op{
 		Repeatable: !a.Regenerate, Show: g.show(), Args: g.args(),
 		Looks: looks, Beyond: beyond, Alters: d.alters(a.Host.Name),
 		Predict: g.predict, Run: g.run, Forget: d.forget, NotKnown: g.notKnown,
-	})
+	}
+	if op.Repeatable {
+		op.Settle = goOn
+	}
+	res, err := c.Do(op)
 	if err != nil || !a.Commit {
 		return res.Value, err
 	}
@@ -147,8 +151,11 @@ func (g *generating) invocations(ctx context.Context) ([][]string, error) {
 	return all, nil
 }
 
+// heldBack bounds what of clan's output waits for its secrets to be known.
+const heldBack = 1 << 20
+
 func (g *generating) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	done, err := takeTurn(ctx, g.dir)
+	done, err := g.takeTurn(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}
@@ -170,15 +177,15 @@ func (g *generating) run(ctx context.Context, log io.Writer) (runtime.Result, er
 	}
 	// A generator may print what it makes. Nobody can know that for a secret
 	// before it is in its file: what is printed is held back until then.
-	var held bytes.Buffer
-	failure := g.invoke(ctx, argvs, p, &held)
+	held := &lastLines{limit: heldBack}
+	failure := g.invoke(ctx, argvs, p, held)
 	after, err := g.snapshot(g.Host.Name)
 	if err != nil {
 		return runtime.Result{}, err
 	}
 	files := after.since(before)
 	g.learn(ctx, files)
-	_, _ = log.Write(held.Bytes())
+	_, _ = io.WriteString(log, held.String())
 	if failure == nil {
 		failure = p.verify(files)
 	}

@@ -57,7 +57,7 @@ func (d driver) hardware(c *call.Call, a hardwareArgs) (starlark.Value, error) {
 	res, err := c.Do(runtime.Op{
 		Repeatable: true, Show: "clan machines update-hardware-config " + a.Host.Name,
 		Looks: looks, Beyond: true, Alters: d.alters(a.Host.Name),
-		Predict: h.predict, Run: h.run, Forget: d.forget,
+		Predict: h.predict, Run: h.run, Settle: goOn, Forget: d.forget,
 		NotKnown: func() starlark.Value {
 			return h.result(h.unknown.As(runtime.BoolShape), h.unknown.As(runtime.StringsShape))
 		},
@@ -122,7 +122,7 @@ func (h describing) predict(ctx context.Context) (runtime.Prediction, error) {
 }
 
 func (h describing) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	done, err := takeTurn(ctx, h.dir)
+	done, err := h.takeTurn(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}

@@ -217,7 +217,7 @@ func (i installing) run(ctx context.Context, log io.Writer) (runtime.Result, err
 		return runtime.Result{}, fmt.Errorf("it does not answer, and nothing was done: %w", err)
 	}
 	fmt.Fprintln(log, before)
-	done, err := takeTurn(ctx, i.dir)
+	done, err := i.takeTurn(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}

@@ -52,7 +52,7 @@ func (d driver) converse(ctx context.Context, argv []string, dl *dialog) (comman
 		tty.close()
 		return command.Output{}, fmt.Errorf("starting clan: %w", <-ended)
 	}
-	talk := &talk{dialog: dl, tty: tty, said: make(chan string, 64), typed: make(chan string, 1)}
+	talk := &talk{dialog: dl, tty: tty, said: make(chan string, 64), typed: make(chan string, 1), tail: lastLines{limit: tailKept}}
 	go talk.listen()
 	go talk.typist()
 	err = talk.until(ctx, ended, pid)
@@ -61,7 +61,7 @@ func (d driver) converse(ctx context.Context, argv []string, dl *dialog) (comman
 	for range talk.said { // until the listener has ended
 	}
 	dl.pass(len(dl.line))
-	return command.Output{Stdout: string(talk.tail), Exit: exitOf(child)}, err
+	return command.Output{Stdout: talk.tail.String(), Exit: exitOf(child)}, err
 }
 
 // started starts the child and waits for it on one thread: on Linux a child is
@@ -89,7 +89,7 @@ type talk struct {
 	tty   *pty
 	said  chan string // closed when the terminal is hung up
 	typed chan string
-	tail  []byte
+	tail  lastLines
 }
 
 // listen reads what the process prints.
@@ -158,10 +158,7 @@ func (t *talk) until(ctx context.Context, ended <-chan error, pid int) error {
 
 func (t *talk) hear(out string) {
 	t.heard(out)
-	t.tail = append(t.tail, strings.ReplaceAll(out, "\r", "")...)
-	if over := len(t.tail) - tailKept; over > 0 {
-		t.tail = append(t.tail[:0], t.tail[over:]...)
-	}
+	_, _ = io.WriteString(&t.tail, strings.ReplaceAll(out, "\r", "")) // it never fails
 }
 
 // end ends the process group.

@@ -185,7 +185,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 			"no key here can decrypt sops/secrets/theirs/secret", "SOPS_AGE_KEY_FILE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := whole.Copy(t)
+			r := whole.Borrow(t)
 			tt.before(r)
 			_, err := door().Run(t, reader(r).Specs(), tt.code)
 			sopstest.CheckError(t, err, tt.want, tt.hint)

@@ -27,6 +27,75 @@ type repository struct {
 
 	keys   map[holder]held  // what was read already
 	groups map[string]group // likewise
+	last   inner
+}
+
+// An inner is the folder of one var, open: to look at the ten files and links
+// of it from the repository's root is to open its five folders for each of
+// them. It leads out of the repository no more than the root does.
+type inner struct {
+	dir  string
+	root *os.Root // nil where there is no such folder
+}
+
+// near is where a name is best looked up, and the name from there: in the
+// folder of its var, or in the repository.
+func (r *repository) near(name string) (*os.Root, string) {
+	dir := varFolder(name)
+	if dir == "" {
+		return r.root, name
+	}
+	if r.last.dir != dir {
+		r.last.close()
+		root, err := r.root.OpenRoot(dir)
+		if err != nil {
+			root = nil
+		}
+		r.last = inner{dir, root}
+	}
+	if r.last.root == nil {
+		return r.root, name
+	}
+	return r.last.root, name[len(dir)+1:]
+}
+
+// varFolder is the folder of the var to which a name below it belongs, or "".
+func varFolder(name string) string {
+	depth := 0
+	switch {
+	case strings.HasPrefix(name, "vars/per-machine/"):
+		depth = 5
+	case strings.HasPrefix(name, "vars/shared/"):
+		depth = 4
+	default:
+		return ""
+	}
+	for i := range len(name) {
+		if name[i] == '/' {
+			if depth--; depth == 0 {
+				return name[:i]
+			}
+		}
+	}
+	return ""
+}
+
+func (i inner) close() {
+	if i.root != nil {
+		_ = i.root.Close()
+	}
+}
+
+// look does something with a name near to it, and in the repository where that
+// fails for another reason than that nothing is there: a link may lead out of
+// its var's folder and not out of the repository.
+func look[T any](r *repository, name string, do func(*os.Root, string) (T, error)) (T, error) {
+	root, rest := r.near(name)
+	v, err := do(root, rest)
+	if err == nil || root == r.root || errors.Is(err, fs.ErrNotExist) {
+		return v, err
+	}
+	return do(r.root, name)
 }
 
 // folder is where the flake that "." means lies on this machine.
@@ -58,10 +127,13 @@ func openRepository(dir string) (*repository, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the clan's folder: %w", err)
 	}
-	return &repository{dir, root, map[holder]held{}, map[string]group{}}, nil
+	return &repository{dir: dir, root: root, keys: map[holder]held{}, groups: map[string]group{}}, nil
 }
 
-func (r *repository) close() { _ = r.root.Close() }
+func (r *repository) close() {
+	r.last.close()
+	_ = r.root.Close()
+}
 
 // Links that lead where nothing of the clan's can be.
 var (
@@ -72,7 +144,9 @@ var (
 // read returns a file's content. The error tells a file that is not there
 // ([fs.ErrNotExist]) and a link that leads astray ([errLink]).
 func (r *repository) read(name string) ([]byte, error) {
-	f, err := r.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not stop us
+	f, err := look(r, name, func(root *os.Root, name string) (*os.File, error) {
+		return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not stop us
+	})
 	if err != nil {
 		return nil, r.astray(name, err)
 	}
@@ -92,14 +166,14 @@ func (r *repository) read(name string) ([]byte, error) {
 
 // exists says whether something has this name, be it a link that leads nowhere.
 func (r *repository) exists(name string) bool {
-	_, err := r.root.Lstat(name)
+	_, err := look(r, name, (*os.Root).Lstat)
 	return err == nil
 }
 
 // list returns what a folder holds, sorted; nothing where there is no folder.
 // A link to a folder is not one, so that no walk comes back to where it was.
 func (r *repository) list(dir string) ([]fs.DirEntry, error) {
-	info, err := r.root.Lstat(dir)
+	info, err := look(r, dir, (*os.Root).Lstat)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
@@ -110,7 +184,7 @@ func (r *repository) list(dir string) ([]fs.DirEntry, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is not a folder", dir)
 	}
-	entries, err := fs.ReadDir(r.root.FS(), dir)
+	entries, err := look(r, dir, func(root *os.Root, dir string) ([]fs.DirEntry, error) { return fs.ReadDir(root.FS(), dir) })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", dir, plain(err))
 	}
@@ -132,7 +206,7 @@ func (r *repository) folders(dir string) ([]string, error) {
 // linked returns the name of what a link in dir leads to, which has to lie in
 // the folder of. Nothing is followed: what the link says is enough.
 func (r *repository) linked(link, of string) (string, error) {
-	target, err := r.root.Readlink(link)
+	target, err := look(r, link, (*os.Root).Readlink)
 	if err != nil {
 		return "", fmt.Errorf("%s is not a link to %s", link, of)
 	}

@@ -54,7 +54,7 @@ func (d driver) set(c *call.Call, a setArgs) (starlark.Value, error) {
 	res, err := c.Do(runtime.Op{
 		Repeatable: true, Show: "clan vars set " + a.Host.Name + " " + a.Var,
 		Looks: looks, Beyond: beyond, Alters: d.alters(a.Host.Name),
-		Predict: s.predict, Run: s.run, Forget: d.forget, NotKnown: s.notKnown,
+		Predict: s.predict, Run: s.run, Settle: goOn, Forget: d.forget, NotKnown: s.notKnown,
 	})
 	if err != nil || !a.Commit {
 		return res.Value, err
@@ -126,7 +126,7 @@ func (s *varSetting) invocation() invocation {
 }
 
 func (s *varSetting) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	done, err := takeTurn(ctx, s.dir)
+	done, err := s.takeTurn(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}

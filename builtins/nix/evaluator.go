@@ -27,6 +27,7 @@ func (e Evaluator) JSON(ctx context.Context, log io.Writer, installable, apply s
 	args := []string{"eval", "--no-write-lock-file", "--json", installable}
 	if apply != "" {
 		args = append(args, "--apply", apply)
+		args = append(args, withoutCache...) // it keeps no function's results, and is in the way of who evaluates at the same time
 	}
 	out, err := e.m.nixCommand(ctx, log, nil, args...)
 	return []byte(out.Stdout), err

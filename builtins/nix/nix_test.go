@@ -416,3 +416,34 @@ func text(t *testing.T, globals starlark.StringDict, name string) string {
 	}
 	return s
 }
+
+// TestACacheThatIsBusy: what only fails because another nix evaluates the same
+// flake is evaluated once more, without nix's cache; no other failure is.
+func TestACacheThatIsBusy(t *testing.T) {
+	specs := nix.Specs(nil, "", project(t), "")
+	bin := t.TempDir()
+	calls := filepath.Join(bin, "calls")
+	for _, tt := range []struct {
+		said, want string
+		calls      int
+	}{
+		{"error (ignored): error: SQLite database '/c/nix/eval-cache-v2/2675.sqlite' is busy\nerror: attribute 'packages.x' is unexpectedly missing", "", 2},
+		{"error: SQLite database '/nix/var/nix/db/db.sqlite' is busy", "db.sqlite' is busy", 1},
+		{"error: attribute 'packages.x' is unexpectedly missing", "unexpectedly missing", 1},
+	} {
+		script := "#!/bin/sh\necho \"$*\" >> " + calls + "\ncase \"$*\" in *'--option eval-cache false'*) echo 7; exit 0;; esac\ncat >&2 <<'END'\n" + tt.said + "\nEND\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(bin, "nix"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		globals, err := new(calltest.Door).Run(t, specs, `x = nix.eval(".#data")`)
+		if tt.want == "" && (err != nil || globals["x"].String() != "7") || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, %v", tt.said, globals["x"], err)
+		}
+		text, err := os.ReadFile(calls)
+		if n := strings.Count(string(text), "\n"); err != nil || n != tt.calls {
+			t.Errorf("%s: %d calls\n%s", tt.said, n, text)
+		}
+		_ = os.Remove(calls)
+	}
+}

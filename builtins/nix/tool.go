@@ -16,8 +16,24 @@ import (
 // and never writes a lock file: reading a flake must not alter the project.
 func (m module) nixCommand(ctx context.Context, log io.Writer, env map[string]runtime.Text, args ...string) (command.Output, error) {
 	args = append([]string{"--extra-experimental-features", "nix-command flakes", "--no-warn-dirty"}, args...)
-	out, err := m.here(log).script(ctx, "nix", remote.Command{Env: env, Dir: m.root}, `exec nix "$@"`, args...)
+	nix := func(args []string) (command.Output, error) {
+		return m.here(log).script(ctx, "nix", remote.Command{Env: env, Dir: m.root}, `exec nix "$@"`, args...)
+	}
+	out, err := nix(args)
+	if cacheBusy(err) {
+		out, err = nix(append(args, withoutCache...))
+	}
 	return out, withAdvice(err)
+}
+
+// withoutCache keeps nix from its cache of evaluations.
+var withoutCache = []string{"--option", "eval-cache", "false"}
+
+// cacheBusy tells a failure that only means that another nix evaluates the same
+// flake just now: nix goes on without what it could not read of its
+// cache, and then misses attributes that are there.
+func cacheBusy(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "eval-cache-v") && strings.Contains(err.Error(), "is busy")
 }
 
 // withAdvice adds what to do about the failures that every user meets.

@@ -126,7 +126,7 @@ func TestRunShowsWhatChanged(t *testing.T) {
 	for _, want := range []string{
 		"what changed on blackphos:",
 		"/run/current-system: (none) -> " + system,
-		"/run/secrets/vars/zerotier/identity: new, 270 bytes, mode 0400, owner 0:0",
+		"/run/secrets/vars/zerotier/identity: new, 65 bytes, mode 0400, owner 0:0",
 		"/etc/motd: new, a link to /etc/static/motd",
 		"/var/log/activations: ",
 		"no change on argentum, cinnabar, rosegold, stibnite",

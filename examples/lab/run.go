@@ -42,8 +42,7 @@ func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
 	if err := f.CopyPlans(cmd.Context(), filepath.Join(root, "plans")); err != nil {
 		return err
 	}
-	infra, err := buildInfra(cmd, f, root)
-	if err != nil {
+	if err := buildPrograms(cmd, f, root); err != nil {
 		return err
 	}
 	before, err := takeSnapshot(f)
@@ -51,7 +50,7 @@ func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
 		return err
 	}
 	args[0] = inProject(root, args[0])
-	child := exec.Command(infra, append([]string{"run", "--ssh-config", f.SSHConfig()}, args...)...)
+	child := exec.Command(filepath.Join(f.Bin(), "infra"), append([]string{"run", "--ssh-config", f.SSHConfig()}, args...)...)
 	child.Dir = f.Project()
 	child.Env = append(os.Environ(), f.Env()...)
 	failed := passThrough(cmd, child)
@@ -63,16 +62,19 @@ func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
 	return failed
 }
 
-// buildInfra builds the infra of the checkout into the state folder.
-func buildInfra(cmd *cobra.Command, f *fleet.Fleet, root string) (string, error) {
-	infra := filepath.Join(f.State(), "bin", "infra")
-	if _, err := os.Stat(infra); errors.Is(err, fs.ErrNotExist) {
-		fmt.Fprintln(cmd.ErrOrStderr(), "lab: building infra")
+// buildPrograms builds the infra of the checkout, and the lab's clan, into the
+// fleet's own folder of programs.
+func buildPrograms(cmd *cobra.Command, f *fleet.Fleet, root string) error {
+	if err := os.MkdirAll(f.Bin(), 0o755); err != nil {
+		return err
 	}
-	if err := passThrough(cmd, goCommand(root, "build", "-o", infra, "./cmd/infra")); err != nil {
-		return "", fmt.Errorf("build infra: %w", err)
+	if _, err := os.Stat(filepath.Join(f.Bin(), "clan")); errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(cmd.ErrOrStderr(), "lab: building infra, and a stand-in for clan")
 	}
-	return infra, nil
+	if err := passThrough(cmd, goCommand(root, "build", "-ldflags=-s -w", "-o", f.Bin(), "./cmd/infra", "./examples/lab/clan")); err != nil {
+		return fmt.Errorf("build infra and the stand-in for clan: %w", err)
+	}
+	return nil
 }
 
 // inProject is the path by which a file of the checkout is found in the

@@ -26,6 +26,7 @@ type Repo struct {
 	Values   map[string]string              // plain values, by the var's folder
 	Inv      map[string]map[string]any      // the inventory's machines
 	t        testing.TB
+	borrowed bool // the files are those of others too: what is changed is put back when the test ends
 }
 
 // A Machine is what one machine declares of vars, as infra asks nix for it.
@@ -86,7 +87,7 @@ func Empty(t testing.TB) *Repo {
 // Write makes a file and the folders above it.
 func (r *Repo) Write(name, text string) {
 	r.t.Helper()
-	path := filepath.Join(r.Dir, name)
+	path := r.change(name)
 	must(r.t, os.MkdirAll(filepath.Dir(path), 0o755))
 	must(r.t, os.WriteFile(path, []byte(text), 0o644))
 }
@@ -102,7 +103,7 @@ func (r *Repo) Read(name string) string {
 // Link makes a link, as clan writes it: relative.
 func (r *Repo) Link(name, to string) {
 	r.t.Helper()
-	path := filepath.Join(r.Dir, name)
+	path := r.change(name)
 	must(r.t, os.MkdirAll(filepath.Dir(path), 0o755))
 	target, err := filepath.Rel(filepath.Dir(path), filepath.Join(r.Dir, to))
 	must(r.t, err)
@@ -265,14 +266,36 @@ const flake = `{
 // New makes a clan of 5 machines, one of them a Mac, 3 users, 2 groups and 120
 // vars, 90 of them secret. alice can decrypt all of them; her key is the one in
 // the environment, and there is no other.
+//
+// It is made once in a process, and lent; [CleanUp] removes it.
 func New(t testing.TB) *Repo {
 	t.Helper()
 	sopstest.Lonely(t)
-	r := Empty(t)
+	if whole == nil {
+		dir, err := os.MkdirTemp("", "infra-clan-")
+		must(t, err)
+		whole = Empty(t)
+		whole.Dir = dir
+		whole.fill()
+	}
+	t.Setenv("SOPS_AGE_KEY", whole.Keys["users/alice"].String())
+	return whole.Borrow(t)
+}
+
+var whole *Repo
+
+// CleanUp removes what [New] made. It is for a TestMain.
+func CleanUp() {
+	if whole != nil {
+		_ = os.RemoveAll(whole.Dir)
+	}
+}
+
+func (r *Repo) fill() {
+	r.t.Helper()
 	for _, user := range []string{"alice", "bob", "carol"} {
 		r.AddHolder("users/" + user)
 	}
-	t.Setenv("SOPS_AGE_KEY", r.Keys["users/alice"].String())
 	r.AddMachine("cinnabar", "nixos", []string{"vps", "all"}, "root@cinnabar.example.org")
 	r.AddMachine("electrum", "nixos", []string{"vps", "backup"}, "ssh://admin@[fd00::5]:2222?ConnectTimeout=7")
 	r.AddMachine("gallium", "nixos", []string{}, "")
@@ -294,7 +317,6 @@ func New(t testing.TB) *Repo {
 	r.Link("sops/machines/electrum/electrum", "sops/machines/electrum/electrum") // a stray link, as seen in the wild
 	r.AddSecret("hcloud-token", "the-token-of-hcloud", "alice", "bob")
 	r.WriteFlake()
-	return r
 }
 
 // generator declares and writes four vars, one of them public and one not deployed.
@@ -325,19 +347,55 @@ func (r *Repo) generator(machine, name string, n int, of []string) {
 	}
 }
 
-// Copy makes another folder with the same in it, to be damaged.
-func (r *Repo) Copy(t testing.TB) *Repo {
-	t.Helper()
+// Borrow is the same repository for a test that damages it: what it changes by
+// way of the functions here is put back when it ends. No two may do so at once.
+func (r *Repo) Borrow(t testing.TB) *Repo {
 	c := *r
-	c.Dir, c.t = t.TempDir(), t
-	must(t, os.CopyFS(c.Dir, os.DirFS(r.Dir)))
+	c.t, c.borrowed = t, true
+	c.Keys, c.Groups, c.Values, c.Inv = maps.Clone(r.Keys), maps.Clone(r.Groups), maps.Clone(r.Values), maps.Clone(r.Inv)
+	c.Declared = map[string]*Machine{}
+	for name, m := range r.Declared {
+		own := *m
+		own.Generators = maps.Clone(m.Generators)
+		c.Declared[name] = &own
+	}
 	return &c
+}
+
+// change is the path of what is about to be made anew. Where that is borrowed,
+// what there is is put aside until the test ends.
+func (r *Repo) change(name string) string {
+	r.t.Helper()
+	path := filepath.Join(r.Dir, name)
+	if !r.borrowed {
+		return path
+	}
+	at := path // or the highest folder above it that is not there yet
+	for !there(filepath.Dir(at)) {
+		at = filepath.Dir(at)
+	}
+	if !there(at) {
+		r.t.Cleanup(func() { must(r.t, os.RemoveAll(at)) })
+		return path
+	}
+	aside := filepath.Join(r.t.TempDir(), "was")
+	must(r.t, os.Rename(at, aside))
+	r.t.Cleanup(func() {
+		must(r.t, os.RemoveAll(at))
+		must(r.t, os.Rename(aside, at))
+	})
+	return path
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // Remove takes a file or a folder away.
 func (r *Repo) Remove(name string) {
 	r.t.Helper()
-	must(r.t, os.RemoveAll(filepath.Join(r.Dir, name)))
+	must(r.t, os.RemoveAll(r.change(name)))
 }
 
 // PointTo replaces a file by a link with exactly this target.

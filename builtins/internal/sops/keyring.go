@@ -17,8 +17,6 @@ import (
 	"github.com/getsops/sops/v3"
 	sopsage "github.com/getsops/sops/v3/age"
 	"github.com/getsops/sops/v3/keyservice"
-
-	"infra/runtime"
 )
 
 // A keyring unwraps data keys. It remembers them by the metadata of the file,
@@ -52,16 +50,24 @@ func (k *keyring) dataKey(ctx context.Context, file string, m *sops.Metadata, lo
 		return key, nil
 	}
 	k.log.Store(log)
-	s := &keyService{keyring: k, ctx: ctx, log: log}
-	key, err := guarded(func() ([]byte, error) {
-		return m.GetDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(s)}, decryptionOrder())
-	})
+	s := &keyService{keyring: k, ctx: ctx, log: log, matching: true}
+	key, err := s.dataKey(m)
+	if err != nil {
+		s.matching = false
+		key, err = s.dataKey(m)
+	}
 	if err != nil {
 		k.forget()
 		return nil, s.failure(file, m)
 	}
 	k.dataKeys[id] = key
 	return key, nil
+}
+
+func (s *keyService) dataKey(m *sops.Metadata) ([]byte, error) {
+	return guarded(func() ([]byte, error) {
+		return m.GetDataKeyWithKeyServices([]keyservice.KeyServiceClient{keyservice.NewCustomLocalClient(s)}, decryptionOrder())
+	})
 }
 
 // forget makes the next try search again: the person may have added a key.
@@ -133,6 +139,7 @@ type keyService struct {
 	searched []place
 	problems []string
 	wouldAsk bool // a key was not tried, since nobody is to be asked
+	matching bool // only an identity that a recipient is called by is tried: most often that is all there is to do
 }
 
 var errNoKey = errors.New("no key")
@@ -149,6 +156,9 @@ func (s *keyService) Encrypt(ctx context.Context, req *keyservice.EncryptRequest
 // Decrypt unwraps a data key for one recipient.
 func (s *keyService) Decrypt(ctx context.Context, req *keyservice.DecryptRequest) (*keyservice.DecryptResponse, error) {
 	ageKey := req.Key.GetAgeKey()
+	if s.matching {
+		return s.match(ageKey, req.Ciphertext)
+	}
 	if ageKey == nil {
 		if quiet(s.ctx) {
 			s.wouldAsk = true
@@ -165,6 +175,22 @@ func (s *keyService) Decrypt(ctx context.Context, req *keyservice.DecryptRequest
 		return nil, err
 	}
 	return &keyservice.DecryptResponse{Plaintext: key}, nil
+}
+
+// match unwraps with the identity that has the recipient's name. Who wrote the
+// file may have got that wrong: this says only what works, and nothing of why not.
+func (s *keyService) match(key *keyservice.AgeKey, wrapped []byte) (*keyservice.DecryptResponse, error) {
+	for _, p := range s.static() {
+		for _, id := range p.ids {
+			if key == nil || id.asks || id.public != key.Recipient {
+				continue
+			}
+			if plain, err := unwrapWith(id, string(wrapped)); err == nil {
+				return &keyservice.DecryptResponse{Plaintext: plain}, nil
+			}
+		}
+	}
+	return nil, errNoKey
 }
 
 // unwrap tries what needs nobody first, then the key commands, and what asks a
@@ -240,47 +266,4 @@ func (s *keyService) problem(text string) {
 	if !slices.Contains(s.problems, text) {
 		s.problems = append(s.problems, text)
 	}
-}
-
-// A noKeyError says that nobody here can read a file.
-type noKeyError struct {
-	text     string
-	wouldAsk bool // one that was not tried might
-}
-
-func (e *noKeyError) Error() string { return e.text }
-
-// NoKey says whether a file was not decrypted because no key here can.
-func NoKey(err error) bool { return errors.As(err, new(*noKeyError)) }
-
-// failure says for whom the file is and where their keys were looked for.
-func (s *keyService) failure(file string, m *sops.Metadata) error {
-	if s.ctx.Err() != nil {
-		return fmt.Errorf("decrypt %s: %w", file, context.Cause(s.ctx))
-	}
-	text := "no key here can decrypt " + file + "; it is encrypted for:"
-	for i, group := range m.KeyGroups {
-		for _, key := range group {
-			text += "\n  "
-			if len(m.KeyGroups) > 1 {
-				text += fmt.Sprintf("group %d: ", i+1)
-			}
-			text += key.TypeToIdentifier() + " " + shorten(keyName(key))
-		}
-	}
-	text += section("an age identity was looked for in:", s.searched)
-	text += section("what went wrong:", s.problems)
-	return runtime.WithHint(&noKeyError{text, s.wouldAsk},
-		"set SOPS_AGE_KEY_FILE to a file with one of these keys, or have somebody who can read the file add yours: sops updatekeys %s", file)
-}
-
-func section[T any](title string, lines []T) string {
-	if len(lines) == 0 {
-		return ""
-	}
-	text := "\n" + title
-	for _, l := range lines {
-		text += fmt.Sprintf("\n  %v", l)
-	}
-	return text
 }

@@ -31,11 +31,21 @@ let
     '';
   };
 
-  configurations = builtins.mapAttrs (_: _: {
+  # A person lives on every Mac; clan asks for their password.
+  user = {
+    share = false;
+    dependencies = [ ];
+    prompts.password = { description = "Password of the first user"; type = "hidden"; persist = true; };
+    validationHash = null;
+    files.password = { secret = true; deploy = true; };
+    finalScript = "cp $prompts/password $out/password";
+  };
+
+  configurations = builtins.mapAttrs (_: m: {
     config.clan.core = {
       sops.defaultGroups = [ "admins" ];
       vars.settings.secretModule = "clan_cli.vars.secret_modules.sops";
-      vars.generators = { inherit zerotier; };
+      vars.generators = { inherit zerotier; } // (if m.machineClass == "darwin" then { inherit user; } else { });
     };
   }) machines;
 in {

@@ -265,6 +265,10 @@ func (f *Fleet) SSHConfig() string { return f.path("ssh_config") }
 // State is the state folder.
 func (f *Fleet) State() string { return f.state }
 
+// Bin is the folder of the programs that are only the lab's: it goes before
+// all others in [Fleet.Env].
+func (f *Fleet) Bin() string { return f.path("bin") }
+
 // Env is what is added to the environment of a program that works on the fleet.
 func (f *Fleet) Env() []string {
 	return []string{
@@ -274,6 +278,7 @@ func (f *Fleet) Env() []string {
 		"NIX_CONFIG=",
 		"NIX_REMOTE=",
 		"XDG_CACHE_HOME=" + f.path("cache"),
+		"PATH=" + f.Bin() + string(os.PathListSeparator) + os.Getenv("PATH"),
 	}
 }
 

@@ -56,7 +56,7 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(f.git(ctx, "init", "-q"), f.commit(ctx, "A fleet of five hosts"))
+	return errors.Join(f.git(ctx, "init", "-q"), f.ownCommits(ctx), f.commit(ctx, "A fleet of five hosts"))
 }
 
 // SetGeneration makes every system of the flake a new version, n.
@@ -94,9 +94,18 @@ func (f *Fleet) commit(ctx context.Context, message string) error {
 	return f.git(ctx, "commit", "-q", "-m", message)
 }
 
+// ownCommits lets whoever commits in the project, infra too, do so on a machine
+// where nobody has said who they are.
+func (f *Fleet) ownCommits(ctx context.Context) error {
+	var errs []error
+	for name, value := range map[string]string{"user.name": "lab", "user.email": "lab@localhost", "commit.gpgsign": "false"} {
+		errs = append(errs, f.git(ctx, "config", name, value))
+	}
+	return errors.Join(errs...)
+}
+
 func (f *Fleet) git(ctx context.Context, args ...string) error {
-	own := []string{"-C", f.Project(), "-c", "user.name=lab", "-c", "user.email=lab@localhost", "-c", "commit.gpgsign=false", "-c", "init.defaultBranch=main"}
-	out, err := exec.CommandContext(ctx, "git", append(own, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "git", append([]string{"-C", f.Project(), "-c", "init.defaultBranch=main"}, args...)...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
