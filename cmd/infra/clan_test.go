@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // standInClan builds the lab's clan once.
@@ -15,27 +16,31 @@ var standInClan = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "clan"), "../../examples/lab/clan")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "clan"), "../../examples/lab/clan")
 	cmd.Stderr = os.Stderr
-	return dir, cmd.Run()
+	return filepath.Join(dir, "clan"), cmd.Run()
 })
 
-// clanPath is a PATH on which there is the lab's clan, as an argument of
-// trial.infra.
-func clanPath(t *testing.T) string {
-	t.Helper()
-	dir, err := standInClan()
-	if err != nil {
-		t.Fatal(err)
+// withClan puts the lab's clan among the programs of the trial's fleet.
+func (tr *trial) withClan() *trial {
+	tr.Helper()
+	clan, err := standInClan()
+	if err == nil {
+		err = os.MkdirAll(tr.fleet.Bin(), 0o755)
 	}
-	return "PATH=" + dir + string(os.PathListSeparator) + os.Getenv("PATH")
+	if err == nil {
+		err = os.Symlink(clan, filepath.Join(tr.fleet.Bin(), "clan"))
+	}
+	if err != nil {
+		tr.Fatal(err)
+	}
+	return tr
 }
 
-func (tr *trial) clan(env string, args ...string) ran {
+// clan runs a plan; fault is what the stand-in for clan does wrong.
+func (tr *trial) clan(fault string, args ...string) ran {
 	tr.Helper()
-	path := clanPath(tr.T)
-	return tr.infra(append([]string{path, "GIT_AUTHOR_NAME=me", "GIT_COMMITTER_NAME=me", "EMAIL=me@localhost", "LAB_CLAN_FAULT=" + env,
-		"run", "--ssh-config", tr.fleet.SSHConfig()}, args...)...)
+	return tr.infra(append([]string{"LAB_CLAN_FAULT=" + fault, "run", "--ssh-config", tr.fleet.SSHConfig()}, args...)...)
 }
 
 // lockedOnce lets a run leave the folder of locks on the host, which the first
@@ -47,7 +52,7 @@ func (tr *trial) lockedOnce(host string) {
 }
 
 func TestInstall(t *testing.T) {
-	tr := newTrial(t, "cinnabar")
+	tr := newTrial(t, "cinnabar").withClan()
 	tr.lockedOnce("cinnabar")
 	tr.write("plans/install.star", `
 load("fleet.star", "fleet")
@@ -97,7 +102,7 @@ install = plan(hosts = [vps], steps = [step(put)])
 }
 
 func TestHardwareConfig(t *testing.T) {
-	tr := newTrial(t, "cinnabar")
+	tr := newTrial(t, "cinnabar").withClan()
 	tr.lockedOnce("cinnabar")
 	tr.write("plans/hardware.star", `
 load("fleet.star", "fleet")
@@ -130,13 +135,13 @@ hardware = plan(hosts = [vps], steps = [step(look)])
 // TestGeneratedAndAnsweredIsRedacted looks for what was generated, and for what
 // was answered, in all that a run leaves.
 func TestGeneratedAndAnsweredIsRedacted(t *testing.T) {
-	tr := newTrial(t, "blackphos")
+	tr := newTrial(t, "blackphos").withClan()
 	project := tr.fleet.Project()
 	flake, err := os.ReadFile(filepath.Join(project, "clan.nix"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.write("clan.nix", strings.Replace(string(flake), "vars.generators = { inherit zerotier; };", `vars.generators = {
+	tr.write("clan.nix", strings.Replace(string(flake), "{ inherit zerotier; } //", `{
         inherit zerotier;
         talks = {
           prompts.word = { description = "A word"; type = "hidden"; };
@@ -150,13 +155,14 @@ func TestGeneratedAndAnsweredIsRedacted(t *testing.T) {
             cat $prompts/* $out/made; echo "name: $(cat $prompts/name)" >&2
           '';
         };
-      };`, 1))
+      } //`, 1))
 	tr.write("plans/vars.star", `
 load("fleet.star", "fleet")
 mac = fleet["blackphos"]
 def vars():
     made = clan.vars.generate(mac, prompts = {
         "talks/word": secrets.env("WORD"), "talks/text": secrets.env("TEXT"), "talks/name": "a-name-of-mine",
+        "user/password": secrets.sops("secrets/blackphos.yaml")["user.password"],
     })
     value = clan.vars.get(mac, "talks/made")
     ssh.put(mac, "/made", content = value)
@@ -164,9 +170,8 @@ def vars():
     log("%d vars" % len(made.generated))
 vars_plan = plan(hosts = [mac], steps = [step(vars)])
 `)
-	path := clanPath(t)
 	run := func(args ...string) ran {
-		return tr.infra(append([]string{path, "GIT_AUTHOR_NAME=me", "GIT_COMMITTER_NAME=me", "EMAIL=me@localhost", "WORD=word-of-mine-77", "TEXT=text of mine 1\ntext of mine 2"}, args...)...)
+		return tr.infra(append([]string{"WORD=word-of-mine-77", "TEXT=text of mine 1\ntext of mine 2"}, args...)...)
 	}
 	run("run", "--ssh-config", tr.fleet.SSHConfig(), "--dry-run", "plans/vars.star").want(t, 0, "generate talks: made (secret), word (secret)", "answer word with ‹secret", "git commit: vars of blackphos")
 	r := run("run", "--ssh-config", tr.fleet.SSHConfig(), "plans/vars.star")
@@ -179,22 +184,64 @@ vars_plan = plan(hosts = [mac], steps = [step(vars)])
 	if !strings.Contains(text, "‹secret") {
 		t.Error("nothing was redacted: the generator's output is not there")
 	}
-	err = filepath.WalkDir(filepath.Join(project, ".infra"), func(p string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			data, _ := os.ReadFile(p)
-			text += string(data)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, secret := range []string{made, "word-of-mine-77", "text of mine 2"} {
-		if strings.Contains(text, secret) {
-			t.Errorf("%q shows", secret)
-		}
-	}
+	tr.noSecrets(text, map[string]string{"talks/made": made, "talks/word": "word-of-mine-77", "talks/text": "text of mine 2"})
 	if !strings.Contains(text, "vars generate blackphos") {
 		t.Error("the search did not see the run")
+	}
+}
+
+// TestResumeCommitsWhatWasGenerated: of a run that is killed after clan has
+// written, and before that is committed, nothing is lost or committed twice.
+func TestResumeCommitsWhatWasGenerated(t *testing.T) {
+	tr := newTrial(t, "blackphos").withClan()
+	tr.write("plans/vars.star", `
+load("fleet.star", "fleet")
+mac = fleet["blackphos"]
+def vars():
+    made = clan.vars.generate(mac, generators = ["zerotier"])
+    log("made " + ", ".join(made.generated))
+vars_plan = plan(hosts = [mac], steps = [step(vars)])
+`)
+	project := tr.fleet.Project()
+	git := func(args ...string) string {
+		out, err := exec.Command("git", append([]string{"-C", project}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	git("add", "plans")
+	git("commit", "-q", "-m", "A plan")
+	head := git("rev-parse", "HEAD")
+
+	infra := exec.Command("infra", "run", "--ssh-config", tr.fleet.SSHConfig(), "plans/vars.star")
+	infra.Dir, infra.Env = project, append(append(os.Environ(), tr.fleet.Env()...), "LAB_CLAN_FAULT=generate stays")
+	if err := infra.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// What clan writes last is the hash, and then it tells git of it.
+	const hash = "vars/per-machine/blackphos/zerotier/.validation-hash"
+	for until := time.Now().Add(30 * time.Second); git("ls-files", hash) == ""; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Error("clan generated nothing")
+			break
+		}
+	}
+	_ = infra.Process.Kill()
+	_ = infra.Wait()
+	if git("rev-parse", "HEAD") != head {
+		t.Fatal("it was committed before")
+	}
+
+	r := tr.infra("resume", "last")
+	r.want(t, 0, "made zerotier/identity, zerotier/network-id")
+	if got := git("log", "--format=%s", head+"..HEAD"); got != "clan: vars of blackphos" {
+		t.Errorf("the commits are %q", got)
+	}
+	if status := git("status", "--porcelain", "--untracked-files=all"); status != "" {
+		t.Errorf("not committed:\n%s", status)
+	}
+	if left, _ := filepath.Glob(filepath.Join(project, ".infra", "clan", "*")); len(left) > 0 {
+		t.Errorf("what only a resumed run needs is left: %q", left)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // afterwards what they were, byte for byte. As a second witness the project is
 // mounted read-only for the program and all that it starts.
 func TestTheDryRunOfEveryPlan(t *testing.T) {
-	tr := newTrial(t)
+	tr := newTrial(t).withClan()
 	files, err := filepath.Glob("../../plans/*.star")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("plans are %q: %v", files, err)

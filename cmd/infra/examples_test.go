@@ -13,7 +13,7 @@ import (
 // are a plan file together, those that act are steps of a plan on the fleet,
 // one after the other.
 func TestEveryExampleRuns(t *testing.T) {
-	tr := newTrial(t, "cinnabar", "blackphos")
+	tr := newTrial(t, "cinnabar", "blackphos").withClan()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 	}))
@@ -38,7 +38,7 @@ func TestEveryExampleRuns(t *testing.T) {
 
 	tr.write("plans/acts.star", "load(\"fleet.star\", \"fleet\")\nmac = fleet[\"blackphos\"]\nvps = fleet[\"cinnabar\"]\n"+
 		acts.String()+"acts = plan(hosts = [mac, vps], steps = [\n"+steps.String()+"])\n")
-	r := tr.infra("HCLOUD_TOKEN=example-token", clanPath(t), "run", "--ssh-config", tr.fleet.SSHConfig(), "plans/acts.star")
+	r := tr.infra("HCLOUD_TOKEN=example-token", "run", "--ssh-config", tr.fleet.SSHConfig(), "plans/acts.star")
 	r.want(t, 0)
 	for _, s := range specs() {
 		if s.AllowedAt(false) == nil && !strings.Contains(r.stderr, "end "+s.Name) {

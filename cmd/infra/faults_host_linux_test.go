@@ -36,9 +36,9 @@ func (tr *trial) atGate(meanwhile func()) ran {
 // wait waits until something is so.
 func (tr *trial) wait(what string, so func() bool) {
 	tr.Helper()
-	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			tr.Fatalf("not within 20 s: %s", what)
+			tr.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
@@ -46,6 +46,7 @@ func (tr *trial) wait(what string, so func() bool) {
 // TestAHostIsRebootedBetweenOperations: what the plan does next is done on
 // another connection, since nothing of it had begun.
 func TestAHostIsRebootedBetweenOperations(t *testing.T) {
+	t.Parallel()
 	tr := newSystemdTrial(t, "cinnabar")
 	tr.write("plans/t.star", `
 load("fleet.star", "fleet")
@@ -87,8 +88,9 @@ p = plan(hosts = [vps], steps = [step(f)])
 	}
 }
 
-// sessions are the processes of sshd that serve the connections to a host.
-func (tr *trial) sessions(host string) []int {
+// processesOn are those of a host with marker among their arguments. Other
+// tests, of other packages too, have hosts on this machine.
+func (tr *trial) processesOn(host, marker string) []int {
 	tr.Helper()
 	running, err := tr.fleet.Running()
 	if err != nil {
@@ -102,7 +104,7 @@ func (tr *trial) sessions(host string) []int {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range paths {
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
-		if text, err := os.ReadFile(p); err == nil && strings.HasPrefix(string(text), "sshd: root@") && of(pid) == of(running[host]) {
+		if text, err := os.ReadFile(p); err == nil && strings.Contains(strings.ReplaceAll(string(text), "\x00", " "), marker) && of(pid) == of(running[host]) {
 			found = append(found, pid)
 		}
 	}
@@ -111,6 +113,7 @@ func (tr *trial) sessions(host string) []int {
 
 // TestSSHDIsKilled kills it while an operation is on its way over it.
 func TestSSHDIsKilled(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos")
 	tests := []struct {
 		name, op string
@@ -135,13 +138,13 @@ def after(_): ssh.run(mac, "echo after >> /after")
 p = plan(hosts = [mac], steps = [step(f), step(after, needs = [f])])
 `)
 				cmd, lines := tr.start("f blackphos | "+tt.name, "plans/t.star")
-				tr.wait(tt.there, func() bool { return len(processes(tt.there)) > 0 })
+				tr.wait(tt.there+" runs", func() bool { return len(tr.processesOn("blackphos", tt.there)) > 0 })
 				kill(tr)
 				ended(t, cmd, lines).want(t, exitFailed, "step \"f\": "+tt.name+" on blackphos: ", "hint: ")
 				if err := tr.fleet.PowerOn(t.Context(), "blackphos"); name == "the machine" && err != nil {
 					t.Fatal(err)
 				}
-				until(t, false, tt.there)
+				tr.wait(tt.there+" has ended", func() bool { return len(tr.processesOn("blackphos", tt.there)) == 0 })
 				resume := []string{"resume"}
 				if tt.held {
 					tr.infra("resume").want(t, exitHeld, "was in flight when the run ended", "--in-flight=done")
@@ -157,7 +160,7 @@ p = plan(hosts = [mac], steps = [step(f), step(after, needs = [f])])
 }
 
 func (tr *trial) killSessions() {
-	for _, pid := range tr.sessions("blackphos") {
+	for _, pid := range tr.processesOn("blackphos", "sshd: root@") {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
 }
@@ -176,7 +179,7 @@ func (tr *trial) killMachine() {
 // ended waits for a program that was started and read to its marker.
 func ended(t *testing.T, cmd *exec.Cmd, lines *bufio.Reader) ran {
 	t.Helper()
-	stuck := time.AfterFunc(30*time.Second, func() {
+	stuck := time.AfterFunc(patience, func() {
 		t.Error("it hangs")
 		_ = cmd.Process.Kill()
 	})

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,14 +20,16 @@ import (
 const blackphos = "plans/blackphos.star"
 
 func TestTheFirstMigration(t *testing.T) {
-	tr := newTrial(t)
+	tr := newTrial(t).withClan()
 	system := tr.built("darwinConfigurations.blackphos.system")
 
-	t.Run("its dry run lists the operations with the real paths and changes nothing", func(t *testing.T) {
+	t.Run("its dry run says what it cannot know before the vars are there, and changes nothing", func(t *testing.T) {
 		tr := tr.with(t)
 		tr.unchanged(func() {
 			r := tr.plan("--dry-run", "--detailed-exitcode", blackphos)
-			r.want(t, 3, "nix.build", "nix.copy", "nix.switch", "ssh.put", system, "‹secret secrets/blackphos.yaml[zerotier.identity]›")
+			r.want(t, 3, "clan.vars.generate", "generate zerotier: identity (secret), network-id",
+				"answer password with ‹secret secrets/blackphos.yaml[user.password]›", "git commit: vars of blackphos",
+				"? unknown    nix.build", "(before the change)", system, "(known after nix.build, plans/blackphos.star:")
 		})
 		if _, err := os.Stat(filepath.Join(tr.fleet.Project(), ".infra")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a dry run made .infra: %v", err)
@@ -47,15 +50,57 @@ func TestTheFirstMigration(t *testing.T) {
 		if got := tr.exec("blackphos", "readlink", "-f", "/nix/var/nix/profiles/system"); got != system {
 			t.Errorf("the profile is %s", got)
 		}
-		if got := tr.exec("blackphos", "stat", "-c", "%a %u", "/run/secrets/vars/zerotier/identity"); got != "400 0" {
-			t.Errorf("the secret has %s", got)
+		for _, name := range placedVars {
+			if got := tr.exec("blackphos", "stat", "-c", "%a %u", "/run/secrets/vars/"+name); got != "400 0" {
+				t.Errorf("%s has %s", name, got)
+			}
 		}
 		seen += r.stdout + r.stderr
 	})
 
 	t.Run("no secret is seen anywhere", func(t *testing.T) {
 		tr := tr.with(t)
-		tr.noSecrets(seen + tr.infra("log", "last", "--output").stdout + tr.infra("log", "last", "--json").stdout)
+		values := map[string]string{}
+		for _, name := range placedVars {
+			value, err := tr.fleet.Read("blackphos", "/run/secrets/vars/"+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			values[name] = value
+		}
+		tr.noSecrets(seen+tr.infra("log", "last", "--output").stdout+tr.infra("log", "last", "--json").stdout, values)
+	})
+
+	t.Run("the vars are those of clan, and committed", func(t *testing.T) {
+		tr := tr.with(t)
+		tr.write("plans/compare.star", `
+load("fleet.star", "fleet")
+mac = fleet["blackphos"]
+def compare():
+    for var in ["zerotier/identity", "user/password"]:
+        ssh.put(mac, "/run/secrets/vars/" + var, content = clan.vars.get(mac, var), mode = "0400", owner = "root")
+    ssh.put(mac, "/run/secrets/vars/user/password", content = secrets.sops("secrets/blackphos.yaml")["user.password"], mode = "0400", owner = "root")
+compare_plan = plan(hosts = [mac], steps = [step(compare)])
+`)
+		tr.unchanged(func() { tr.plan("plans/compare.star").want(t, 0, "no change") })
+		git := exec.Command("git", "-C", tr.fleet.Project(), "status", "--porcelain", "vars", "sops")
+		if out, err := git.Output(); err != nil || len(out) > 0 {
+			t.Errorf("git status: %v\n%s", err, out)
+		}
+	})
+
+	t.Run("once the vars are there, its dry run lists the operations with the real paths", func(t *testing.T) {
+		tr := tr.with(t)
+		if err := tr.fleet.SetGeneration(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		tr.unchanged(func() {
+			tr.plan("--dry-run", "--detailed-exitcode", blackphos).want(t, 3, "nix.build", "nix.copy", "nix.switch",
+				tr.built("darwinConfigurations.blackphos.system"), " 0 unknown;")
+		})
+		if err := tr.fleet.SetGeneration(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
 	})
 
 	t.Run("the second time there is no change", func(t *testing.T) {
@@ -106,40 +151,46 @@ vps_plan = plan(hosts = [vps], steps = [step(deploy)])
 	})
 }
 
-// noSecrets looks for the secrets that were put on the host, raw and in
-// base64, in text and in every file under .infra.
-func (tr *trial) noSecrets(text string) {
+// placedVars are the secrets that the migration puts on the Mac: one that clan
+// generates in it, and one that answers a prompt of clan's.
+var placedVars = []string{"zerotier/identity", "user/password"}
+
+// noSecrets looks for secrets, raw and in base64, in text, in every file under
+// .infra, and in all else of the project but git's own files.
+func (tr *trial) noSecrets(text string, values map[string]string) {
 	tr.Helper()
-	searched := 0
-	for _, name := range []string{"zerotier/identity", "user/password"} {
-		value, err := tr.fleet.Read("blackphos", "/run/secrets/vars/"+name)
-		if err != nil || len(strings.TrimSpace(value)) < 8 {
-			tr.Fatalf("%s holds %q: %v", name, value, err)
+	places := map[string]string{"an output, an argument or an environment": text}
+	infra := false
+	err := filepath.WalkDir(tr.fleet.Project(), func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.Name() == ".git":
+			return fs.SkipDir
+		case !d.Type().IsRegular():
+			return nil
 		}
-		forms := []string{strings.TrimSpace(value), strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(strings.TrimSpace(value))), "=")[:8]}
-		search := func(where, in string) {
-			searched++
+		data, err := os.ReadFile(path)
+		places[path] = string(data)
+		infra = infra || strings.Contains(path, "/.infra/")
+		return err
+	})
+	if err != nil || !infra {
+		tr.Fatalf("no file under .infra was searched: %v", err)
+	}
+	for name, value := range values {
+		value = strings.TrimSpace(value)
+		if len(value) < 8 {
+			tr.Fatalf("%s is %q", name, value)
+		}
+		forms := []string{value, strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(value)), "=")[:8]}
+		for where, in := range places {
 			for _, form := range forms {
 				if strings.Contains(in, form) {
 					tr.Errorf("%s shows the secret %s", where, name)
 				}
 			}
 		}
-		search("an output, an argument or an environment", text)
-		err = filepath.WalkDir(filepath.Join(tr.fleet.Project(), ".infra"), func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			search(path, string(data))
-			return err
-		})
-		if err != nil {
-			tr.Fatal(err)
-		}
-	}
-	if searched < 6 {
-		tr.Errorf("only %d places were searched", searched)
 	}
 }
 
@@ -274,6 +325,7 @@ p = plan(hosts = [mac], steps = [step(look), step(f, needs = [look]), step(g, ne
 
 	t.Run("an activation that exits 1 leaves the host on the system it had", func(t *testing.T) {
 		tr := tr.with(t)
+		tr.withClan()
 		tr.exec("blackphos", "sh", "-c", "echo 'exit 1' > /etc/lab-fault")
 		r := tr.plan("--step", "switch", blackphos)
 		r.want(t, 1, "plans/blackphos.star:", "nix.switch on blackphos", "hint:")
@@ -340,7 +392,7 @@ t = plan(steps = [step(compare)])
 }
 
 func TestJSONIsOneObjectAnEvent(t *testing.T) {
-	tr := newTrial(t, "blackphos")
+	tr := newTrial(t, "blackphos").withClan()
 	// Paths are from the working directory, wherever the tools that get them run.
 	r := tr.infra("run", "--ssh-config", "../ssh_config", "--flake", ".", "--json", "--dry-run", blackphos)
 	if r.code != 0 {

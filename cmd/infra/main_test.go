@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 // TestMain lets tests start the test binary as the program itself, by the name
 // infra on PATH.
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // what runs side by side waits more than it computes; the command line comes later, and counts
 	testscript.Main(m, map[string]func(){"infra": main, "infra-mortal": mortal})
 }
 

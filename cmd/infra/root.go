@@ -31,8 +31,9 @@ const exitCodes = `Exit codes:
        run with --strict)
   2    wrong usage, or a plan that does not load
   3    there is something to do (a dry run with --detailed-exitcode); 1 goes first
-  4    a question was not answered with yes, or what would be done is not what
-       was reviewed (--plan)
+  4    a question was not answered with yes, what an operation destroys was not
+       named (at the terminal, or by --destroy), or what would be done is not
+       what was reviewed (--plan)
   5    another run holds a lock: of a host, of this project, or of a step
   130  interrupted`
 

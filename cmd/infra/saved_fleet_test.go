@@ -72,6 +72,7 @@ func (tr *trial) lock(other, text string) {
 var made = regexp.MustCompile(`"made": "[^"]*"`)
 
 func TestSavedPreviewsOnTheFleet(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos")
 	tr.write(motdPlan, motd)
 	dir := t.TempDir()

@@ -112,7 +112,7 @@ func openTerminal(t *testing.T, width, height int) *terminal {
 		socketVar, listener.Addr(), self)
 	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", fmt.Sprint(width), "-y", fmt.Sprint(height), "sh", "-c", command)
 	t.Cleanup(func() { term.tmux("kill-server") })
-	listener.(*net.UnixListener).SetDeadline(time.Now().Add(10 * time.Second))
+	listener.(*net.UnixListener).SetDeadline(time.Now().Add(patience))
 	if term.conn, err = listener.Accept(); err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func (term *terminal) tmux(args ...string) string {
 // tell has the process do something and waits until it has.
 func (term *terminal) tell(format string, args ...any) {
 	term.t.Helper()
-	term.conn.SetDeadline(time.Now().Add(10 * time.Second))
+	term.conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprintf(term.conn, format+"\n", args...)
 	if !term.replies.Scan() {
 		term.t.Fatalf("no answer to "+format, args...)
@@ -165,8 +165,11 @@ func (term *terminal) shows(name string) {
 	term.t.Helper()
 	want, _ := os.ReadFile(filepath.Join("testdata", "golden", name))
 	update := os.Getenv("UPDATE") != ""
-	last := ""
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	last, long := "", patience
+	if update {
+		long = 3 * time.Second
+	}
+	for deadline := time.Now().Add(long); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		last = term.text()
 		if !update && last == string(want) {
 			return

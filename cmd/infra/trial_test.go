@@ -9,9 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"infra/examples/lab/fleet"
 )
+
+// patience is when what takes a moment is given up, also on a machine that is busy
+// with much else.
+const patience = 3 * time.Minute
 
 // A trial is a fleet of the lab on which the program is run as a person would.
 type trial struct {
