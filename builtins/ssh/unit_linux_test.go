@@ -47,7 +47,7 @@ func (b *unitBench) on(t *testing.T, script string) string {
 
 // awaitRan returns once the command has begun, or at last.
 func (b *unitBench) awaitRan() {
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if out, err := b.fleet.Exec("cinnabar", "cat", "/root/ran"); err == nil && out != "" {
 			return
 		}

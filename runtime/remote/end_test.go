@@ -44,7 +44,7 @@ func TestEnvironment(t *testing.T) {
 	p := newServer(t).pool(t)
 	secret := marker()
 	out := newSignalled()
-	ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+	ctx, cancel := context.WithCancel(inTime(t))
 	done := make(chan error, 1)
 	go func() {
 		_, err := p.Run(ctx, target, Command{
@@ -70,21 +70,21 @@ func TestCancel(t *testing.T) {
 	for _, c := range []struct {
 		name, script string
 		input        int
-		fast, slow   time.Duration // how long the end takes
+		least        time.Duration // how long the end takes
 	}{
-		{"plain", "echo up; sleep 300", 0, 0, 900 * time.Millisecond},
-		{"with children", "sleep 300 & sleep 300 & echo up; wait", 0, 0, 900 * time.Millisecond},
-		{"unread input", "echo up; sleep 300", 4 << 20, 0, 900 * time.Millisecond},
-		{"deaf", "trap '' TERM; echo up; sleep 300; sleep 300; sleep 300", 0, time.Second, 2500 * time.Millisecond},
-		{"deaf child", "(trap '' TERM; echo up; sleep 300; sleep 300) & wait", 0, time.Second, 2500 * time.Millisecond},
-		{"cleans up", "trap 'sleep 0.5; echo cleaned; exit' TERM; echo up; sleep 300 & wait", 0, 500 * time.Millisecond, 1400 * time.Millisecond},
-		{"hangs up", "trap '' PIPE; yes; sleep 300", 0, 0, 900 * time.Millisecond},
+		{"plain", "echo up; sleep 300", 0, 0},
+		{"with children", "sleep 300 & sleep 300 & echo up; wait", 0, 0},
+		{"unread input", "echo up; sleep 300", 4 << 20, 0},
+		{"deaf", "trap '' TERM; echo up; sleep 300; sleep 300; sleep 300", 0, time.Second},
+		{"deaf child", "(trap '' TERM; echo up; sleep 300; sleep 300) & wait", 0, time.Second},
+		{"cleans up", "trap 'sleep 0.5; echo cleaned; exit' TERM; echo up; sleep 300 & wait", 0, 500 * time.Millisecond},
+		{"hangs up", "trap '' PIPE; yes; sleep 300", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			p := newServer(t).pool(t)
 			id, out := marker(), newSignalled()
-			ctx, cancel := context.WithCancelCause(within(t, 20*time.Second))
+			ctx, cancel := context.WithCancelCause(inTime(t))
 			done := make(chan error, 1)
 			go func() {
 				_, err := p.Run(ctx, target, Command{Argv: []string{"sh", "-c", c.script, id},
@@ -99,7 +99,7 @@ func TestCancel(t *testing.T) {
 			cancel(why)
 			began := time.Now()
 			err := <-done
-			if took := time.Since(began); took < c.fast || took > c.slow+3*time.Second {
+			if took := time.Since(began); took < c.least || took > hang {
 				t.Errorf("the end took %s", took)
 			}
 			if !errors.Is(err, why) || errors.Is(err, ErrLost) {
@@ -137,7 +137,7 @@ func TestLostConnectionEndsCommand(t *testing.T) {
 			cmd.Stdout = out
 			done := make(chan error, 1)
 			go func() {
-				_, err := p.Run(within(t, 20*time.Second), target, cmd)
+				_, err := p.Run(inTime(t), target, cmd)
 				done <- err
 			}()
 			<-out.came
@@ -156,7 +156,7 @@ func TestLostConnectionEndsCommand(t *testing.T) {
 func TestRedial(t *testing.T) {
 	s := newServer(t)
 	p := s.pool(t)
-	must(t, p.Reach(within(t, 10*time.Second), target))
+	must(t, p.Reach(inTime(t), target))
 	for _, pid := range sessionsOf(s.cmd.Process.Pid) {
 		must(t, syscall.Kill(pid, syscall.SIGKILL))
 	}
@@ -168,14 +168,14 @@ func TestRedial(t *testing.T) {
 		}
 		return false
 	})
-	must(t, p.Reach(within(t, 10*time.Second), target))
+	must(t, p.Reach(inTime(t), target))
 }
 
 func TestSilentConnectionIsGivenUp(t *testing.T) {
 	s := newServer(t)
 	p := s.pool(t)
 	p.keepalive = 100 * time.Millisecond
-	must(t, p.Reach(within(t, 10*time.Second), target))
+	must(t, p.Reach(inTime(t), target))
 	sessions := sessionsOf(s.cmd.Process.Pid)
 	for _, pid := range sessions {
 		must(t, syscall.Kill(pid, syscall.SIGSTOP))
@@ -187,8 +187,8 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	}()
 	// What did not begin on it, is carried out on another one.
 	began := time.Now()
-	_, err := p.Run(within(t, 20*time.Second), target, Command{Argv: []string{"true"}})
-	if err != nil || time.Since(began) > 5*time.Second {
+	_, err := p.Run(inTime(t), target, Command{Argv: []string{"true"}})
+	if err != nil || time.Since(began) > hang {
 		t.Errorf("after %s: %v", time.Since(began), err)
 	}
 	if now := sessionsOf(s.cmd.Process.Pid); len(now) == len(sessions) {
@@ -198,14 +198,15 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 
 // A daemon that keeps the output open delays the end for a moment only.
 func TestDaemonHoldsOutput(t *testing.T) {
+	t.Parallel()
 	p := newServer(t).pool(t)
 	id := marker()
 	began := time.Now()
-	out, err := p.Output(within(t, 20*time.Second), target, "sh", "-c", "echo before; setsid sh -c 'echo $$; exec sleep 300' "+id+" & sleep 0.2; exit 0")
+	out, err := p.Output(inTime(t), target, "sh", "-c", "echo before; setsid sh -c 'echo $$; exec sleep 300' "+id+" & sleep 0.2; exit 0")
 	if err != nil || !strings.HasPrefix(out, "before\n") {
 		t.Errorf("got %q, %v", out, err)
 	}
-	if took := time.Since(began); took < drainQuiet || took > drainQuiet+3*time.Second {
+	if took := time.Since(began); took < drainQuiet || took > hang {
 		t.Errorf("took %s", took)
 	}
 	var pid int
@@ -219,8 +220,8 @@ func TestDaemonHoldsOutput(t *testing.T) {
 func TestNothingStays(t *testing.T) {
 	s := newServer(t)
 	p := s.pool(t)
-	must(t, p.Reach(within(t, 10*time.Second), target))
-	_, err := p.Run(within(t, 10*time.Second), target, Command{Argv: []string{"cat"}, Stdin: runtime.PlainText("x")})
+	must(t, p.Reach(inTime(t), target))
+	_, err := p.Run(inTime(t), target, Command{Argv: []string{"cat"}, Stdin: runtime.PlainText("x")})
 	must(t, err)
 	for _, session := range sessionsOf(s.cmd.Process.Pid) {
 		for _, pid := range childrenOf(session) {
@@ -241,7 +242,7 @@ func TestManyCommands(t *testing.T) {
 		t.Run(fmt.Sprint(c.sessions), func(t *testing.T) {
 			s := newServer(t, fmt.Sprintf("MaxSessions %d", c.sessions))
 			p := s.pool(t)
-			ctx := within(t, 30*time.Second)
+			ctx := inTime(t)
 			errs := make(chan error, c.commands)
 			for i := range c.commands {
 				go func() {
@@ -283,7 +284,7 @@ func TestCommandThatCannotStart(t *testing.T) {
 		{"a NUL", Command{Argv: []string{"echo", "a\x00b"}}, "NUL"},
 		{"a broken variable", Command{Argv: []string{"echo"}, Env: map[string]runtime.Text{"A-B": {}}}, `"A-B"`},
 	} {
-		_, err := p.Run(within(t, 10*time.Second), target, c.cmd)
+		_, err := p.Run(inTime(t), target, c.cmd)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.want)
 		}
@@ -297,7 +298,7 @@ func TestCommandThatCannotStart(t *testing.T) {
 func TestDescriptors(t *testing.T) {
 	p := newServer(t).pool(t)
 	var out bytes.Buffer
-	_, err := p.Run(within(t, 10*time.Second), target,
+	_, err := p.Run(inTime(t), target,
 		Command{Argv: []string{"sh", "-c", "ls /proc/$$/fd; :"}, Stdin: runtime.PlainText("x"), Stdout: &out})
 	if err != nil || out.String() != "0\n1\n2\n" {
 		t.Errorf("got %q, %v", &out, err)
@@ -309,7 +310,7 @@ func TestDir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a 'b' $c")
 	must(t, os.Mkdir(dir, 0o755))
 	var out bytes.Buffer
-	_, err := p.Run(within(t, 10*time.Second), target, Command{Argv: []string{"pwd"}, Dir: dir, Stdout: &out})
+	_, err := p.Run(inTime(t), target, Command{Argv: []string{"pwd"}, Dir: dir, Stdout: &out})
 	if err != nil || out.String() != dir+"\n" {
 		t.Errorf("got %q, %v", &out, err)
 	}

@@ -41,7 +41,7 @@ func lockScripted(t *testing.T, shell []string, text, folder string, h Holder, l
 	if as != 0 {
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: as, Gid: as}}
 	}
-	c.cmd.WaitDelay = 10 * time.Second
+	c.cmd.WaitDelay = hang
 	var err error
 	c.stdin, err = c.cmd.StdinPipe()
 	must(t, err)
@@ -82,8 +82,10 @@ func lockShells(t *testing.T) map[string][]string {
 }
 
 func TestLockUnderEachShell(t *testing.T) {
+	t.Parallel()
 	for name, shell := range lockShells(t) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			folder := filepath.Join(t.TempDir(), "lock")
 			t.Run("one of 100", func(t *testing.T) { lockOneOfHundred(t, shell, folder) })
 			t.Run("lease", func(t *testing.T) { lockLeaseEnds(t, shell, folder) })
@@ -133,14 +135,15 @@ func isClosed(c chan struct{}) bool {
 
 // Renewals keep the lock, their lack ends it, while the input stays open.
 func lockLeaseEnds(t *testing.T, shell []string, folder string) {
-	c := lockScripted(t, shell, lockScript, folder, tokenOf(0), lease{500 * time.Millisecond, 0}, 0)
+	const leaseLength = 2 * time.Second
+	c := lockScripted(t, shell, lockScript, folder, tokenOf(0), lease{leaseLength, 0}, 0)
 	answered := make(chan int, 100)
 	c.said.renewed = func(n int) { answered <- n }
 	if !c.holds() {
 		t.Fatal(c.said.complaint())
 	}
 	began := time.Now()
-	for n := 0; time.Since(began) < 1500*time.Millisecond; n++ {
+	for n := 0; time.Since(began) < leaseLength*3/2; n++ {
 		_, err := io.WriteString(c.stdin, strconv.Itoa(n)+"\n")
 		must(t, err)
 		if got := <-answered; got != n {
@@ -148,16 +151,16 @@ func lockLeaseEnds(t *testing.T, shell []string, folder string) {
 		}
 		time.Sleep(100 * time.Millisecond) // less than the lease: that is what is tried
 	}
-	silent := time.Now()
+	silent := time.Now() // the last renewal was just before
 	eventually(t, "the lease has ended", func() bool { return len(processesIn(folder)) == 0 })
-	if took := time.Since(silent); took < 300*time.Millisecond || took > 3*time.Second {
+	if took := time.Since(silent); took < leaseLength/2 {
 		t.Errorf("the lock was free after %s", took)
 	}
 }
 
 func lockInputEnds(t *testing.T, shell []string, folder string) {
 	for n := range 4 {
-		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), lease{10 * time.Second, 0}, 0)
+		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), hostLease, 0)
 		if !c.holds() {
 			t.Fatal(c.said.complaint())
 		}
@@ -214,6 +217,7 @@ func TestLockTools(t *testing.T) {
 
 // Logins of all accounts exclude one another, whoever was first.
 func TestLockOfTwoLogins(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs other accounts")
 	}
@@ -323,6 +327,7 @@ func (w *wire) pass(from, to net.Conn) {
 // A network that says nothing any more holds the lock for the lease, and for
 // as long as a command of the connection runs.
 func TestLockOnSilentNetwork(t *testing.T) {
+	t.Parallel()
 	s, _ := lockServer(t)
 	w := newWire(t, s.address())
 	b := s.pool(t)
@@ -331,12 +336,12 @@ func TestLockOnSilentNetwork(t *testing.T) {
 	through := filepath.Join(s.dir, "through")
 	must(t, os.WriteFile(through, bytes.Replace(config, []byte("Port "+strconv.Itoa(s.port)), []byte("Port "+strconv.Itoa(w.port)), 1), 0o600))
 	a := NewPool(Config{SSHConfig: through, Grace: time.Second})
-	l := take(t, a, crs)
+	l := takeFor(t, a, crs, shortLease)
 	id, out, done := marker(), newSignalled(), make(chan error, 1)
 	cmd := deaf(id)
 	cmd.Stdout = out
 	go func() {
-		_, err := a.Run(within(t, 60*time.Second), target, cmd)
+		_, err := a.Run(inTime(t), target, cmd)
 		done <- err
 	}()
 	<-out.came
@@ -345,17 +350,17 @@ func TestLockOnSilentNetwork(t *testing.T) {
 	w.cut = true
 	w.mu.Unlock()
 	heldBy(t, b)
-	isLost(t, l, testLease.length+soon, "target has not answered for")
+	isLost(t, l, "target has not answered for")
 	var got *HostLock
 	eventually(t, "the lock is free", func() bool {
 		var err error
-		got, err = b.lock(within(t, 20*time.Second), target, other, testLease)
+		got, err = b.lock(inTime(t), target, other, testLease)
 		return err == nil
 	})
 	if found := processes(id); len(found) > 0 {
 		t.Errorf("the lock is free, but %q runs", found)
 	}
-	if took := time.Since(began); took < testLease.length-testLease.renewal || took > testLease.length+10*time.Second {
+	if took := time.Since(began); took < shortLease.length-shortLease.renewal {
 		t.Errorf("the lock was free after %s", took)
 	}
 	must(t, got.Release())

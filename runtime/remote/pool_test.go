@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"infra/runtime"
 )
@@ -17,7 +16,7 @@ func TestRunArguments(t *testing.T) {
 		{"*", "?", "[a]", "~", "~root", "!!", "#", ";", "&", "|", ">", "<", "(", ")", "{a,b}"}, {"\t\r\x01\x7f\x1b"},
 		{strings.Repeat("long ", 20000)}, {"__n", "$__n", "${__n}", `"$__n"`}, {"%s", "%%", "a=b"},
 	} {
-		out, err := p.Output(within(t, 10*time.Second), target, append([]string{"printf", "<%s>"}, argv...)...)
+		out, err := p.Output(inTime(t), target, append([]string{"printf", "<%s>"}, argv...)...)
 		want := "<" + strings.Join(argv, "><") + ">"
 		if err != nil || out != want {
 			t.Errorf("%q: got %.200q, %v", argv, out, err)
@@ -32,7 +31,7 @@ func TestRunExit(t *testing.T) {
 		"kill -TERM $$": {143, "TERM"}, "kill -KILL $$": {137, "KILL"}, "kill -INT $$": {130, "INT"}, "kill -SEGV $$": {139, "SEGV"},
 	} {
 		var stderr bytes.Buffer
-		exit, err := p.Run(within(t, 10*time.Second), target, Command{Argv: []string{"sh", "-c", script}, Stderr: &stderr})
+		exit, err := p.Run(inTime(t), target, Command{Argv: []string{"sh", "-c", script}, Stderr: &stderr})
 		if err != nil || exit != want || stderr.Len() > 0 {
 			t.Errorf("%s: got %v, %v, stderr %q", script, exit, err, &stderr)
 		}
@@ -47,7 +46,7 @@ func TestRunInput(t *testing.T) {
 			content[i] = byte(i * 7)
 		}
 		var stdout bytes.Buffer
-		exit, err := p.Run(within(t, 10*time.Second), target,
+		exit, err := p.Run(inTime(t), target,
 			Command{Argv: []string{"cat"}, Stdin: runtime.PlainText(string(content)), Stdout: &stdout})
 		if err != nil || exit.Code != 0 || !bytes.Equal(stdout.Bytes(), content) {
 			t.Errorf("%d bytes: got %d back, %v, %v", size, stdout.Len(), exit, err)

@@ -186,7 +186,7 @@ func (s *server) stanza(name string) string {
 // pool reaches the server as "target".
 func (s *server) pool(t *testing.T) *Pool {
 	t.Helper()
-	p := NewPool(Config{SSHConfig: s.sshConfig(t), Grace: time.Second, ConnectTimeout: 5 * time.Second})
+	p := NewPool(Config{SSHConfig: s.sshConfig(t), Grace: time.Second, ConnectTimeout: hang})
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p
 }
@@ -211,7 +211,7 @@ func freePort(t *testing.T) int {
 // eventually polls for what another process does.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(hang)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
@@ -233,9 +233,14 @@ func processes(marker string) []string {
 	return found
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+// hang is when what takes a moment is given up, also on a machine that is busy
+// with much else. What is never to end takes longer: sleep 300.
+const hang = 2 * time.Minute
+
+// inTime is a context that ends what hangs.
+func inTime(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	t.Cleanup(cancel)
 	return ctx
 }

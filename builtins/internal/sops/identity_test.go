@@ -259,6 +259,29 @@ func TestEitherRecipient(t *testing.T) {
 	}
 }
 
+// TestMisnamedRecipients: whose name a wrapped key has is a note of who wrote the
+// file, and not what decides.
+func TestMisnamedRecipients(t *testing.T) {
+	lonely(t)
+	ann, bob := newKey(t), newKey(t)
+	a, b := ann.Recipient().String(), bob.Recipient().String()
+	root := t.TempDir()
+	sealed := string(seal(t, "a.yaml", "v: value\n", a, b).Bytes(t))
+	swapped := strings.NewReplacer(a, b, b, a).Replace(sealed)
+	if swapped == sealed {
+		t.Fatalf("it names nobody:\n%s", sealed)
+	}
+	write(t, filepath.Join(root, "a.yaml"), []byte(swapped))
+	for _, who := range []*age.X25519Identity{ann, bob} {
+		t.Setenv("SOPS_AGE_KEY", who.String())
+		f, err := open(t, root, "a.yaml")
+		must(t, err)
+		if got := get(t, f, "v"); got != "value" {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 func TestKeyGroups(t *testing.T) {
 	lonely(t)
 	ann, bob, cyd := newKey(t), newKey(t), newKey(t)
@@ -382,7 +405,7 @@ func TestKeyCommandEnds(t *testing.T) {
 	if !errors.Is(err, stopped) {
 		t.Errorf("got %v", err)
 	}
-	must(t, r.SetReadDeadline(time.Now().Add(5*time.Second)))
+	must(t, r.SetReadDeadline(time.Now().Add(time.Minute)))
 	if _, err := r.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("a child still holds the pipe: %v", err)
 	}

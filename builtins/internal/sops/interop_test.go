@@ -86,6 +86,9 @@ func TestRealSopsReadsOurs(t *testing.T) {
 			t.Run(f.file+" "+v.name, func(t *testing.T) {
 				t.Setenv("SOPS_AGE_KEY", ann.String())
 				root := project(t, ann, bob)
+				if f.file == "a.ini" {
+					v.value = v.value[:min(len(v.value), 1<<17)] // more takes time by the square, also of the real sops
+				}
 				err := set(t, root, f.file, f.path, v.value)
 				if v.not == filepath.Ext(f.file) {
 					checkError(t, err, "cannot hold that value", "base64")

@@ -211,7 +211,7 @@ func TestPlugin(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		_, err = r.Open(ctx, FileAt(root, "a.yaml"), &log)
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > 5*time.Second {
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(began) > time.Minute {
 			t.Errorf("a hanging plugin gave %v after %s", err, time.Since(began))
 		}
 	}

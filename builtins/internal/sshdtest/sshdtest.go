@@ -39,7 +39,9 @@ mkdir -p /run/sshd
 exec "$2" -D -e -f "$3"
 `
 
-// Start starts an sshd which ends with the test. A host of its own needs root.
+// Start starts an sshd which ends with the test. Its logins have a home of
+// their own: what a shell reads there of this machine's may take a second each time.
+// A host of its own needs root.
 func Start(t testing.TB, alias string, own bool) *Server {
 	t.Helper()
 	s := &Server{Alias: alias, Dir: t.TempDir(), Port: freePort(t)}
@@ -85,7 +87,7 @@ func freePort(t testing.TB) int {
 // await polls until the server greets.
 func (s *Server) await(t testing.TB) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.Port))
 		if err != nil {
 			continue
@@ -120,8 +122,8 @@ PidFile none
 StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
-SetEnv NIX_CONF_DIR=%s INFRA_LOCK_DIR=%s/lock
-`, s.Port, s.Dir, s.Dir, s.Dir, s.Dir))
+SetEnv HOME=%s NIX_CONF_DIR=%s INFRA_LOCK_DIR=%s/lock
+`, s.Port, s.Dir, s.Dir, s.Dir, s.Dir, s.Dir))
 	s.write(t, "ssh_config", fmt.Sprintf(`
 Host %s
   HostName 127.0.0.1
