@@ -186,11 +186,19 @@ func TestSavedPreviewsOnTheFleet(t *testing.T) {
 
 	t.Run("a switch by hand", func(t *testing.T) {
 		tr := tr.with(t)
+		const otherPlan = "plans/other.star"
+		tr.write(otherPlan, `
+load("fleet.star", "fleet")
+mac = fleet["blackphos"]
+def switch(): nix.switch(mac, nix.build(".#darwinConfigurations.blackphos.system"))
+other = plan(hosts = [mac], steps = [step(switch)])
+`)
+		generation(1)(tr) // commits it
 		tr.save(file, motdPlan)
 		generation(2)(tr)
-		other := filepath.Join(dir, "blackphos.json")
-		tr.save(other, blackphos)
-		tr.plan("--plan", other, blackphos).want(t, 0, "check secrets_present | ok")
+		other := filepath.Join(dir, "other.json")
+		tr.save(other, otherPlan)
+		tr.plan("--plan", other, otherPlan).want(t, 0, "nix.switch")
 		generation(1)(tr)
 		tr.unchanged(func() {
 			tr.plan("--plan", file).want(t, 4, "- blackphos runs /nix/store/", ", the preview saw "+system, "- blackphos: the generation is 2, the preview saw 1",

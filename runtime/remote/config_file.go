@@ -80,7 +80,7 @@ func splitDestination(destination string) (name string, options map[string][]str
 func addOptions(options map[string][]string, query string) error {
 	given, err := url.ParseQuery(query)
 	if err != nil {
-		return fmt.Errorf("the ssh options %q are not OPTION=value&...", query)
+		return fmt.Errorf("the ssh options %q are not OPTION=value, joined by &", query)
 	}
 	for keyword, values := range given {
 		if strings.Trim(strings.ToLower(keyword), "abcdefghijklmnopqrstuvwxyz0123456789") != "" || keyword == "" {
