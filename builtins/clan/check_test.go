@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"infra/builtins/internal/clantest"
 	"infra/builtins/internal/sops"
@@ -55,8 +54,8 @@ func children(t testing.TB) int64 {
 	return int64(used.Minflt)
 }
 
-// TestAWholeClan: 120 vars of 5 machines are read, compared and decrypted in
-// under 100 ms, and no process is started for it.
+// TestAWholeClan: 120 vars of 5 machines are read, compared and decrypted, and no
+// process is started for it. BenchmarkCheck says how long it takes.
 func TestAWholeClan(t *testing.T) {
 	r := clantest.New(t)
 	if len(r.Values) != 120+1 {
@@ -66,21 +65,10 @@ func TestAWholeClan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const limit = 100 * time.Millisecond
 	t.Setenv("PATH", "")
 	before := children(t)
-	best := time.Hour
-	for begun := time.Now(); best > limit && time.Since(begun) < 10*time.Second; { // others want the processor too
-		started := time.Now()
-		problems, unopened := checkedFor(t, r, wanted)
-		best = min(best, time.Since(started))
-		if len(problems) > 0 || unopened > 0 {
-			t.Fatalf("unopened %d, problems:\n%s", unopened, lines(problems))
-		}
-	}
-	t.Logf("120 vars, 90 of them decrypted: %s", best)
-	if best > limit {
-		t.Errorf("it takes %s", best)
+	if problems, unopened := checkedFor(t, r, wanted); len(problems) > 0 || unopened > 0 {
+		t.Fatalf("unopened %d, problems:\n%s", unopened, lines(problems))
 	}
 	if after := children(t); after != before {
 		t.Error("a process was started")

@@ -116,7 +116,7 @@ func FuzzVars(f *testing.F) {
 				inside(t, dir, name, data)
 			}
 		}
-		if took := time.Since(begun); took > 20*time.Second {
+		if took := time.Since(begun); took > 2*time.Minute {
 			t.Errorf("it took %s", took)
 		}
 	})

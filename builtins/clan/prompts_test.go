@@ -232,7 +232,7 @@ printf 'Other (hidden): '; stty -echo; read x; sleep 300`
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := time.Now().Add(5 * time.Second)
+		gone := time.Now().Add(2 * time.Minute)
 		for {
 			state, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
 			if err != nil || strings.Contains(string(state), ") Z ") {
