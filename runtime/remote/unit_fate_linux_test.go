@@ -319,16 +319,22 @@ func (l *unitLab) afterBoot(t *testing.T, runs, ended *toldCommand) {
 	}
 }
 
-// A reboot ends the command, which can still say so, and the error is that of
-// the command itself.
+// A reboot ends the command, which may still have had the time to say so: what
+// was said of it then is what the host says afterwards.
 func unitReboot(t *testing.T, l *unitLab) {
 	c := l.command("echo up; sleep 300")
 	_, done := l.begun(t, inTime(t), l.pool(t), l.here, c)
 	must(t, l.fleet.Reboot(t.Context(), "cinnabar"))
-	err := <-done
-	t.Log(err)
+	said := <-done
 	s, err := l.pool(t).Settle(inTime(t), l.here, c.Command)
-	if want := (Settled{Fate: runtime.Done, Exit: Exit{143, "TERM"}, Mute: true}); err != nil || s != want {
-		t.Errorf("%+v, %v", s, err)
+	want := Settled{Fate: runtime.Done, Exit: Exit{143, "TERM"}, Mute: true}
+	if errors.Is(said, ErrLost) {
+		want = Settled{Why: s.Why}
+		if !strings.Contains(s.Why, "not ended when cinnabar went down") || !strings.Contains(said.Error(), s.Why) {
+			t.Errorf("%v, then %q", said, s.Why)
+		}
+	}
+	if err != nil || s != want {
+		t.Errorf("%v, then %+v, %v", said, s, err)
 	}
 }

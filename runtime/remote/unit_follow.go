@@ -106,12 +106,18 @@ func (f *following) judge(ctx context.Context, script string, input io.Reader) (
 	if len(words) > 1 {
 		f.number = number(words[1])
 	}
-	if r.status == vague {
+	if r.status == vague || r.status > killed {
 		s, err := f.ask(ctx)
-		if err != nil || s.Fate == runtime.Untold {
-			return s, err
-		}
-		if s.Fate == runtime.Done {
+		switch {
+		case err != nil:
+			f.told = false
+			return Settled{}, fmt.Errorf("%w; asking how the command ended: %w", ErrLost, err)
+		case s.Fate == runtime.Untold && r.status > killed:
+			f.told = false
+			return Settled{}, fmt.Errorf("what followed the command on %s was killed; %w", f.host.Name, ErrLost)
+		case s.Fate == runtime.Untold:
+			return s, nil
+		case s.Fate == runtime.Done:
 			r.status = s.Exit.Code
 		}
 	}
@@ -124,6 +130,11 @@ func (f *following) judge(ctx context.Context, script string, input io.Reader) (
 // vague is the exit status of a script that follows a unit, where that did not
 // say how the command ended. A command may have it, too: then one has to ask.
 const vague = 125
+
+// killed and more is the exit status of a command that a signal ended, or of the
+// script, which may have been killed while the command goes on: one has to ask
+// then, too.
+const killed = 128
 
 func (f *following) ask(ctx context.Context) (Settled, error) {
 	_, r, err := f.session(ctx, unitSettles, strings.NewReader(f.question("ask")))
