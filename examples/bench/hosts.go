@@ -98,7 +98,7 @@ func startSSHD(ctx context.Context, dir string) (stop func(), err error) {
 		return nil, err
 	}
 	for name, text := range map[string]string{
-		"sshd_config": fmt.Sprintf("Port %d\nHostKey %s/host\nAuthorizedKeysFile %s/user.pub\nStrictModes no\nMaxStartups 1000\nPidFile none\nUsePAM no\n", port, dir, dir),
+		"sshd_config": fmt.Sprintf("Port %d\nHostKey %s/host\nAuthorizedKeysFile %s/user.pub\nStrictModes no\nMaxStartups 1000\nPidFile none\nUsePAM no\nSetEnv HOME=%s\n", port, dir, dir, dir),
 		"ssh_config":  fmt.Sprintf("Host 127.99.*\n  Port %d\n  IdentityFile %s/user\n  IdentitiesOnly yes\n  UserKnownHostsFile %s/known_hosts\n", port, dir, dir),
 		"known_hosts": fmt.Sprintf("[127.99.*]:%d %s", port, public),
 	} {
