@@ -33,6 +33,7 @@ func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 type Op struct {
 	Name   string          // "nix.copy"
 	Host   string          // the host's name; "" is the machine infra runs on
+	At     *Host           // the host as the operation reaches it; nil is as the plan declares it
 	Effect Effect          //
 	Args   Args            // canonical and free of secrets: the key by which a resumed run knows it again
 	Show   string          // the line a person reads: the argv, or what is made of what
@@ -50,6 +51,13 @@ type Op struct {
 	// Once: asked for a second time, with nothing altered between, it changes
 	// nothing and answers the same.
 	Once bool
+
+	// About is how people call what it works on, where that is no host: what
+	// they name to let it be destroyed.
+	About string
+	// Locks are names of what only one step at a time works on. The step has
+	// them from its first operation that names them to its end.
+	Locks []string
 
 	// Predict is what a dry run may honestly say. It may read the world and
 	// must not alter it. A Read needs none: a dry run carries it out.

@@ -28,6 +28,7 @@ type policy struct {
 //     journaled as begun;
 //   - confirmed before announced for the same reason, and before locked: no host is
 //     locked while a person thinks;
+//   - kept after confirmed too: it waits for other steps;
 //   - locked before announced too, and after stoppable: a run that
 //     ends does not ask a host for its lock any more. Inside replayed, since
 //     what was done before needs none;
@@ -42,6 +43,7 @@ var policies = []policy{
 	{"replayed", replayed},
 	{"stoppable", stoppable},
 	{"confirmed", confirmed},
+	{"kept", kept},
 	{"locked", locked},
 	{"announced", announced},
 	{"scrubbing", scrubbing},

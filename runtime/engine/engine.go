@@ -135,6 +135,7 @@ type run struct {
 	journal *journal.Journal  // nil in a dry run, which writes nothing
 	root    string            // of the project
 	locks   *hostLocks        // nil where none are taken
+	kept    keptLocks
 
 	ops  atomic.Int64
 	lost atomic.Pointer[error] // why the journal could not be written

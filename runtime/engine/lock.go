@@ -138,13 +138,14 @@ func (r *run) lockNames(ctx context.Context, t *task) (unlock func(), err error)
 }
 
 // underLocks runs a task's function while the run has the locks that its step
-// names.
+// names; it gives back too what its operations took.
 func (r *run) underLocks(ctx context.Context, t *task) (returned, error) {
 	unlock, err := r.lockNames(ctx, t)
 	if err != nil {
 		return returned{value: starlark.None}, fmt.Errorf("not started: %w", err)
 	}
 	defer unlock()
+	defer r.kept.release(t)
 	return r.attempts(ctx, t)
 }
 
