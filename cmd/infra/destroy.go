@@ -21,7 +21,7 @@ func destroyFlag(fl *pflag.FlagSet, names *[]string) {
 // typed by the person at the terminal. --yes is no name.
 func (a *app) mayDestroy(named []string, show reader) func(context.Context, runtime.Op) error {
 	return func(_ context.Context, op runtime.Op) error {
-		name := cmp.Or(op.Host, op.Name)
+		name := cmp.Or(op.Host, op.About, op.Name)
 		if slices.Contains(named, name) {
 			return nil
 		}
