@@ -20,6 +20,7 @@ type Event struct {
 	Host   string // of the step's fan-out, or of the check; "" where there is none
 	Check  bool   // Step names a check
 	Op     *OpEvent
+	Part   *Part         // OpProgress only
 	Status Status        // of what ended
 	Took   time.Duration // of what ended
 	Err    error         // why it failed, was held or was skipped; scrubbed
@@ -42,6 +43,7 @@ const (
 	OpAsked      EventKind = "op_asked"      // before the operation: a reader's error stops it
 	OpResumed    EventKind = "op_resumed"    // an operation that was in flight when an earlier process ended is looked for; for people, not kept
 	OpOutput     EventKind = "op_output"     // a line of what a tool prints; for progress, not kept
+	OpProgress   EventKind = "op_progress"   // a part of the operation began or ended; for people, not kept
 	OpEnded      EventKind = "op_ended"
 	Logged       EventKind = "logged" // the plan called log() or print()
 	StepEnded    EventKind = "step_ended"

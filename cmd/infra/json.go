@@ -88,6 +88,7 @@ type jsonEvent struct {
 	Check    bool              `json:"check,omitempty"`
 	Start    *jsonStart        `json:"start,omitempty"`
 	Op       *jsonOp           `json:"op,omitempty"`
+	Part     *jsonPart         `json:"part,omitempty"`
 	Status   runtime.Status    `json:"status,omitempty"`
 	TookMS   *int64            `json:"took_ms,omitempty"`
 	Error    *jsonError        `json:"error,omitempty"`
@@ -115,6 +116,17 @@ type jsonOp struct {
 	Detail     string           `json:"detail,omitempty"`
 	Output     string           `json:"output,omitempty"`
 	Result     json.RawMessage  `json:"result,omitempty"`
+}
+
+// A jsonPart is a piece of an operation that takes a time of its own.
+type jsonPart struct {
+	Name   string `json:"name"`
+	Does   string `json:"does"`
+	Over   bool   `json:"over"`
+	TookMS *int64 `json:"took_ms,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	Nth    int    `json:"nth,omitempty"`
+	Of     int    `json:"of,omitempty"`
 }
 
 // A jsonOrigin is the operation that a run would have to carry out to know
@@ -191,7 +203,7 @@ type jsonTotals struct {
 func jsonOf(e runtime.Event) jsonEvent {
 	j := jsonEvent{
 		Schema: jsonSchema, Time: e.Time.UTC().Format(time.RFC3339Nano), Event: e.Kind, Run: e.Run,
-		Step: runtime.Scrub(e.Step), Host: e.Host, Check: e.Check, Start: jsonStartOf(e.Start), Op: jsonOpOf(e),
+		Step: runtime.Scrub(e.Step), Host: e.Host, Check: e.Check, Start: jsonStartOf(e.Start), Op: jsonOpOf(e), Part: jsonPartOf(e.Part),
 		Status: e.Status, Text: printable(e.Text), Pos: jsonPosOf(e.Pos),
 		Result: encoded(runtime.ScrubJSON(e.Result)), Totals: jsonTotalsOf(e.Totals),
 	}
@@ -243,6 +255,18 @@ func jsonOpOf(e runtime.Event) *jsonOp {
 		j.Verdict, j.Detail = &p.Verdict, printable(p.Detail)
 	} else {
 		j.Changed = &e.Op.Changed
+	}
+	return j
+}
+
+func jsonPartOf(p *runtime.Part) *jsonPart {
+	if p == nil {
+		return nil
+	}
+	j := &jsonPart{Name: printable(p.Name), Does: printable(p.Does), Over: p.Over, Detail: printable(p.Detail), Nth: p.Nth, Of: p.Of}
+	if p.Over {
+		took := p.Took.Milliseconds()
+		j.TookMS = &took
 	}
 	return j
 }

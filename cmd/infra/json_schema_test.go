@@ -162,6 +162,7 @@ func TestTheGoldenEventsFitTheSchema(t *testing.T) {
 	v.lines(t, "ok", jsonText(okRun()))
 	v.lines(t, "failed", jsonText(failedRun()))
 	v.lines(t, "dry", jsonText(dryRun()))
+	v.lines(t, "parts", jsonText(partsRun()))
 	v.lines(t, "fleet", jsonText(fleetDryRun(2)))
 	v.lines(t, "refused", jsonRefusal(unreadable))
 	for _, bad := range []string{
@@ -253,7 +254,7 @@ func TestTheSchemaIsTheStructs(t *testing.T) {
 		of     any
 		schema any
 	}{
-		{jsonEvent{}, root}, {jsonStart{}, defs["start"]}, {jsonStep{}, defs["step"]}, {jsonCheck{}, defs["check"]}, {jsonOp{}, defs["op"]},
+		{jsonEvent{}, root}, {jsonStart{}, defs["start"]}, {jsonStep{}, defs["step"]}, {jsonCheck{}, defs["check"]}, {jsonOp{}, defs["op"]}, {jsonPart{}, defs["part"]},
 		{jsonError{}, defs["error"]}, {jsonOrigin{}, defs["origin"]}, {jsonPos{}, defs["pos"]}, {jsonTotals{}, defs["totals"]},
 	} {
 		schema := tt.schema.(map[string]any)
@@ -290,7 +291,7 @@ func TestTheSchemasWords(t *testing.T) {
 	}
 	defs := root["$defs"].(map[string]any)
 	var kinds, statuses, verdicts []any
-	for _, k := range []runtime.EventKind{runtime.RunStarted, runtime.StepStarted, runtime.StepRetried, runtime.OpAsked, runtime.OpResumed, runtime.OpEnded,
+	for _, k := range []runtime.EventKind{runtime.RunStarted, runtime.StepStarted, runtime.StepRetried, runtime.OpAsked, runtime.OpResumed, runtime.OpProgress, runtime.OpEnded,
 		runtime.Logged, runtime.Doubted, runtime.Stopping, runtime.Waiting, runtime.StepEnded, runtime.StepRestored, runtime.RunResumed, runtime.RunEnded, refused} {
 		kinds = append(kinds, string(k))
 	}

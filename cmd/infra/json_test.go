@@ -22,6 +22,7 @@ func TestJSON(t *testing.T) {
 	golden(t, "json-ok.txt", jsonText(okRun()))
 	golden(t, "json-failed.txt", jsonText(failedRun()))
 	golden(t, "json-dry.txt", jsonText(dryRun()))
+	golden(t, "json-parts.txt", jsonText(partsRun()))
 }
 
 func TestJSONLines(t *testing.T) {

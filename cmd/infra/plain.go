@@ -166,6 +166,14 @@ func (w *words) line(e runtime.Event) string {
 			who.host = e.Op.Op.Host
 		}
 		return w.under(who, w.op(e))
+	case runtime.OpProgress:
+		if w.brief || e.Part == nil {
+			return ""
+		}
+		if who.host == "" && e.Op != nil {
+			who.host = e.Op.Op.Host
+		}
+		return w.under(who, w.part(*e.Part))
 	case runtime.StepRestored:
 		return w.under(who, w.status(e.Status, string(e.Status))+" before")
 	case runtime.StepEnded:
@@ -200,6 +208,21 @@ func (w *words) op(e runtime.Event) string {
 	}
 	if e.Op.Changed {
 		text += w.change(" (changed)")
+	}
+	return text
+}
+
+// part is one line of how far an operation is.
+func (w *words) part(p runtime.Part) string {
+	text := "  " + oneLine(p.Name) + " " + oneLine(p.Does)
+	if p.Over {
+		text += " " + elapsed(p.Took)
+	}
+	if p.Detail != "" {
+		text += " (" + oneLine(p.Detail) + ")"
+	}
+	if p.Nth > 0 && p.Of > 0 {
+		text += w.dim(fmt.Sprintf(" %d of %d", p.Nth, p.Of))
 	}
 	return text
 }

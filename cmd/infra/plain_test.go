@@ -203,6 +203,28 @@ func dryRun() []runtime.Event {
 	return s.events
 }
 
+// partsRun is a run at the middle of an operation that works on parts: one of
+// a step, and one of a step's host.
+func partsRun() []runtime.Event {
+	server := &runtime.Step{Name: "server"}
+	each := &runtime.Step{Name: "each", Each: []*runtime.Host{cinnabar}}
+	s := &script{}
+	s.start(false, []*runtime.Step{server, each}, nil)
+	s.step("server", "")
+	apply := runtime.Op{Name: "terraform.apply", Effect: runtime.Change, Show: "2 to create"}
+	s.ask("server", "", apply, "Plan: 2 to add")
+	tell := func(step, host string, id int, op runtime.Op, after time.Duration, p runtime.Part) {
+		s.add(after, runtime.Event{Kind: runtime.OpProgress, Step: step, Host: host, Op: &runtime.OpEvent{ID: id, Op: op}, Part: &p})
+	}
+	tell("server", "", 1, apply, 0, runtime.Part{Name: "hcloud_ssh_key.admin", Does: "creating", Of: 2})
+	tell("server", "", 1, apply, time.Second, runtime.Part{Name: "hcloud_server.cinnabar", Does: "creating", Of: 2})
+	tell("server", "", 1, apply, 2*time.Second, runtime.Part{Name: "hcloud_ssh_key.admin", Does: "created", Over: true, Took: 3 * time.Second, Detail: "id 7", Nth: 1, Of: 2})
+	s.step("each", "cinnabar")
+	s.ask("each", "cinnabar", copyOp)
+	tell("each", "cinnabar", 2, copyOp, 0, runtime.Part{Name: storePath, Does: "copying", Detail: "1.0 of 2.0 MiB"})
+	return s.events
+}
+
 func first2[A, B any](a A, _ B) A  { return a }
 func second2[A, B any](_ A, b B) B { return b }
 
@@ -226,6 +248,7 @@ func TestPlain(t *testing.T) {
 		{"plain-failed.txt", failedRun(), false},
 		{"plain-failed-color.txt", failedRun(), true},
 		{"plain-dry.txt", dryRun(), false},
+		{"plain-parts.txt", partsRun(), false},
 	} {
 		t.Run(tt.golden, func(t *testing.T) { golden(t, tt.golden, told(tt.events, tt.color)) })
 	}

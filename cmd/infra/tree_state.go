@@ -52,6 +52,16 @@ type treeOp struct {
 	id   int
 	op   runtime.Op
 	last string // the line it printed last, as it came
+
+	parts []treePart // that are worked on, in the order in which they began
+	nth   int        // how many have ended
+	of    int        // of how many; 0: nobody counts
+}
+
+// A treePart is a part of an operation that has begun and not ended.
+type treePart struct {
+	runtime.Part
+	began time.Time
 }
 
 func newTreeState() *treeState { return &treeState{byName: map[instance]*treeRow{}} }
@@ -86,6 +96,10 @@ func (s *treeState) apply(e runtime.Event) {
 	case runtime.OpOutput:
 		if in := row.find(e.Host); in != nil {
 			in.output(e)
+		}
+	case runtime.OpProgress:
+		if in := row.find(e.Host); in != nil && e.Part != nil {
+			in.progress(e)
 		}
 	case runtime.OpEnded:
 		s.opEnded(row, e)
@@ -182,11 +196,36 @@ func (r *treeRow) start(e runtime.Event) *treeInstance {
 }
 
 func (in *treeInstance) output(e runtime.Event) {
+	if o := in.op(e); o != nil {
+		o.last = lastDrawn(e.Text)
+	}
+}
+
+// op is the running operation that e is about.
+func (in *treeInstance) op(e runtime.Event) *treeOp {
 	for _, o := range in.ops {
 		if e.Op != nil && o.id == e.Op.ID {
-			o.last = lastDrawn(e.Text)
+			return o
 		}
 	}
+	return nil
+}
+
+// progress notes that a part of an operation began, or ended.
+func (in *treeInstance) progress(e runtime.Event) {
+	o := in.op(e)
+	if o == nil {
+		return
+	}
+	p := treePart{*e.Part, e.Time}
+	if at := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Name == p.Name }); at >= 0 {
+		p.began = o.parts[at].began
+		o.parts = slices.Delete(o.parts, at, at+1)
+	}
+	if !p.Over {
+		o.parts = append(o.parts, p)
+	}
+	o.nth, o.of = max(o.nth, p.Nth), max(o.of, p.Of)
 }
 
 // end notes how an instance ended, and the row with its last one. An end

@@ -89,6 +89,7 @@ func TestView(t *testing.T) {
 		{"tree-failed.txt", failedRun()},
 		{"tree-fleet.txt", fleetRun(50, 4)},
 		{"tree-steps.txt", manySteps(200)},
+		{"tree-parts.txt", partsRun()},
 	} {
 		t.Run(tt.golden, func(t *testing.T) {
 			var b strings.Builder
@@ -119,7 +120,7 @@ func fits(t *testing.T, view string, width, height int) {
 
 // However small the terminal, the view fits; colours do not count.
 func TestViewFits(t *testing.T) {
-	for _, events := range [][]runtime.Event{okRun()[:10], failedRun(), fleetRun(50, 4), manySteps(200), nil} {
+	for _, events := range [][]runtime.Event{okRun()[:10], failedRun(), fleetRun(50, 4), manySteps(200), partsRun(), nil} {
 		for width := 10; width < 130; width += 29 {
 			for height := 1; height < 70; height += 7 {
 				fits(t, view(stateAfter(events), width, height, true), width, height)

@@ -50,24 +50,32 @@ const (
 
 // A treeLine is a row, or one of its hosts; it is drawn only when it has room.
 type treeLine struct {
-	row *treeRow
-	in  *treeInstance // nil: the row itself
+	row  *treeRow
+	in   *treeInstance // nil: the row itself
+	part *treePart     // of what the row, or the host, does; nil: these themselves
 }
 
-// lines are all lines of the tree, in the plan's order.
-func (v viewer) lines() []treeLine {
+// lines are all lines of the tree, in the plan's order; with parts, also what
+// running operations work on.
+func (v viewer) lines(parts bool) []treeLine {
 	var out []treeLine
 	for _, r := range v.rows {
-		out = append(out, treeLine{r, nil})
-		if r.total == 0 {
-			continue
-		}
+		out = append(out, treeLine{row: r})
 		for _, in := range r.running {
-			out = append(out, treeLine{r, in})
+			if r.total > 0 {
+				out = append(out, treeLine{row: r, in: in})
+			}
+			for k := range in.ops {
+				for n := range in.ops[k].parts {
+					if parts {
+						out = append(out, treeLine{row: r, in: in, part: &in.ops[k].parts[n]})
+					}
+				}
+			}
 		}
-		if v.ended {
+		if v.ended && r.total > 0 {
 			for _, in := range r.notOK {
-				out = append(out, treeLine{r, in})
+				out = append(out, treeLine{row: r, in: in})
 			}
 		}
 	}
@@ -78,7 +86,10 @@ func (v viewer) lines() []treeLine {
 // runs goes before what waits and what ended, what failed before what ended
 // well.
 func (v viewer) fit(height int) []string {
-	all := v.lines()
+	if all := v.lines(true); len(all) <= height {
+		return v.draw(all)
+	}
+	all := v.lines(false)
 	if len(all) <= height {
 		return v.draw(all)
 	}
@@ -168,9 +179,12 @@ func (v viewer) more(ls []treeLine, what string) []string {
 func (v viewer) draw(ls []treeLine) []string {
 	out := make([]string, len(ls))
 	for i, l := range ls {
-		if l.in != nil {
+		switch {
+		case l.part != nil:
+			out[i] = v.cut(v.part(l.row, l.part))
+		case l.in != nil:
 			out[i] = v.cut(v.instance(l.in))
-		} else {
+		default:
 			out[i] = v.cut(v.step(l.row))
 		}
 	}
@@ -203,6 +217,15 @@ func (v viewer) instance(in *treeInstance) string {
 	}
 	line := "  " + v.active(spinner(v.now)) + " " + host + "  " + v.time(v.now.Sub(in.began)) + "  "
 	return line + v.doing(in, v.width-1-ansi.StringWidth(line))
+}
+
+// part is the line of a part under its step, or its host.
+func (v viewer) part(r *treeRow, p *treePart) string {
+	indent := "  "
+	if r.total > 0 {
+		indent = "    "
+	}
+	return indent + v.time(v.now.Sub(p.began)) + "  " + oneLine(p.Name) + "  " + v.dim(oneLine(joinParts([]string{p.Does, p.Detail}, ", ")))
 }
 
 // hosts is how far a fan-out is.
@@ -243,6 +266,9 @@ func (v viewer) doing(in *treeInstance, room int) string {
 	}
 	text = strings.TrimSpace(text + " " + oneLine(o.op.Show))
 	last := oneLine(o.last)
+	if o.of > 0 {
+		last = fmt.Sprintf("%d of %d", o.nth, o.of)
+	}
 	if last == "" || room < 30 {
 		return text
 	}

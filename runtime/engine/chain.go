@@ -109,7 +109,7 @@ func announced(r *run, next runtime.Do) runtime.Do {
 		if err != nil {
 			return runtime.Result{}, err
 		}
-		res, err := next(withOutput(runtime.WithOpID(ctx, r.opID(out.op)), out), op)
+		res, err := next(runtime.WithProgress(withOutput(runtime.WithOpID(ctx, r.opID(out.op)), out), out.part), op)
 		ended := t.event(runtime.OpEnded)
 		ended.Op, ended.Pos, ended.Took = out.end(res), op.Pos, time.Since(started)
 		ended.Status, ended.Err, ended.Text = verdict(err), err, out.note

@@ -105,6 +105,14 @@ func (o *output) show(p []byte) {
 	}
 }
 
+// part tells who watches of a part of the operation.
+func (o *output) part(p runtime.Part) {
+	p.Name, p.Does, p.Detail = runtime.Scrub(p.Name), runtime.Scrub(p.Does), runtime.Scrub(p.Detail)
+	e := o.task.event(runtime.OpProgress)
+	e.Op, e.Part = o.op, &p
+	o.run.tell(e)
+}
+
 // end closes the file and returns the operation as it ended.
 func (o *output) end(res runtime.Result) *runtime.OpEvent {
 	o.mu.Lock()
