@@ -22,6 +22,7 @@ import (
 	"infra/builtins/nix"
 	"infra/builtins/secrets"
 	"infra/builtins/ssh"
+	"infra/builtins/terraform"
 	"infra/runtime"
 	"infra/runtime/remote"
 )
@@ -52,6 +53,7 @@ func All(d Deps) []Spec {
 		inventory.Specs(),
 		inventory.Driving(d.Pool),
 		ssh.Specs(d.Pool, d.Root),
+		terraform.Specs(d.Root),
 		secrets.Specs(d.Root, sealed),
 		local.Specs(d.Root),
 		fs.Specs(d.Root),
