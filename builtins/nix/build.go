@@ -137,11 +137,14 @@ func (s store) buildError(ctx context.Context, name string, out command.Output, 
 		return err
 	}
 	drv := failed[1]
-	said := "its log is empty"
-	if kept, logErr := s.script(ctx, "reading the log", remote.Command{}, `exec nix-store --read-log "$1"`, drv); logErr == nil {
-		if lines := command.LastLines(kept.Stdout, 20); lines != "" {
-			said = "the last lines of its log:\n" + lines
-		}
+	return runtime.WithHint(fmt.Errorf("the build of %s failed in %s; %s", name, drv, s.logOf(ctx, drv)), "nix log %s", drv)
+}
+
+// logOf is the end of what a builder said.
+func (s store) logOf(ctx context.Context, drv string) string {
+	kept, err := s.script(ctx, "reading the log", remote.Command{}, `exec nix-store --read-log "$1"`, drv)
+	if lines := command.LastLines(kept.Stdout, 20); err == nil && lines != "" {
+		return "the last lines of its log:\n" + lines
 	}
-	return runtime.WithHint(fmt.Errorf("the build of %s failed in %s; %s", name, drv, said), "nix log %s", drv)
+	return "its log is empty"
 }

@@ -46,8 +46,13 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 		if a.Raw {
 			return runtime.Result{Value: starlark.String(out.Stdout)}, nil
 		}
-		v, err := starlark.Call(c.Thread, starlarkjson.Module.Members["decode"], starlark.Tuple{starlark.String(out.Stdout)}, nil)
+		v, err := plainData(c, out.Stdout)
 		return runtime.Result{Value: v}, err
 	}
 	return c.Value(op)
+}
+
+// plainData is what JSON says.
+func plainData(c *call.Call, text string) (starlark.Value, error) {
+	return starlark.Call(c.Thread, starlarkjson.Module.Members["decode"], starlark.Tuple{starlark.String(text)}, nil)
 }

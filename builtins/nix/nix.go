@@ -8,6 +8,10 @@
 //	nix.copy(path, to)
 //	nix.generations(host) -> list of generation
 //	nix.switch(host, system) -> switch_result
+//	nix.flake.check(flake, build, check) -> struct
+//	nix.flake.show(flake) -> plain data
+//	nix.flake.metadata(flake) -> plain data
+//	nix.flake.update(flake, inputs) -> lock_updated
 package nix
 
 import (
@@ -43,6 +47,10 @@ func Specs(pool *remote.Pool, flake, root, sshConfig string) []call.Spec {
 		call.New(copySpec, m.copy),
 		call.New(generationsSpec, m.generations),
 		call.New(switchSpec, m.switchTo),
+		call.New(flakeCheckSpec, m.flakeCheck),
+		call.New(flakeShowSpec, m.flakeShow),
+		call.New(flakeMetadataSpec, m.flakeMetadata),
+		call.New(flakeUpdateSpec, m.flakeUpdate),
 	}
 }
 
