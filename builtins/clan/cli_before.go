@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -17,9 +18,9 @@ import (
 // in the middle of one, and is resumed, gets that of the first beginning: what
 // its clan had changed by then is to be committed too.
 func (d driver) before(ctx context.Context, machine string) (s snapshot, resumed bool, err error) {
-	file := d.beforeFile(ctx)
-	if file != "" {
-		data, err := os.ReadFile(file)
+	name := d.beforeFile(ctx)
+	if name != "" {
+		data, err := os.ReadFile(name)
 		if err == nil && json.Unmarshal(data, &s) == nil {
 			return s, true, nil
 		}
@@ -28,12 +29,12 @@ func (d driver) before(ctx context.Context, machine string) (s snapshot, resumed
 		}
 	}
 	s, err = d.snapshot(machine)
-	if err != nil || file == "" {
+	if err != nil || name == "" {
 		return s, false, err
 	}
 	data, err := json.Marshal(s)
 	if err == nil {
-		err = replace(file, data)
+		err = keep(name, data)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("note what clan's folder is like before: %w", err)
@@ -48,23 +49,12 @@ func goOn(context.Context, io.Writer) (runtime.Fate, runtime.Result, error) {
 	return runtime.NotDone, runtime.Result{}, nil
 }
 
-// replace writes a file as a whole, or not at all.
-func replace(file string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+// keep writes a file of our own, which only we may read, as a whole.
+func keep(name string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".new")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		os.Remove(tmp.Name())
-	}
-	return err
+	return file.Replace(name, data, 0o600, nil)
 }
 
 // beforeFile is "" where nothing will resume the operation.
@@ -78,7 +68,7 @@ func (d driver) beforeFile(ctx context.Context) string {
 
 // forget removes what only a resumed run needs.
 func (d driver) forget(ctx context.Context) {
-	if file := d.beforeFile(ctx); file != "" {
-		_ = os.Remove(file) // one that stays is small, and is nobody else's
+	if name := d.beforeFile(ctx); name != "" {
+		_ = os.Remove(name) // one that stays is small, and is nobody else's
 	}
 }

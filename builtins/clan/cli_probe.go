@@ -135,7 +135,7 @@ func readProbe(file string) (map[string]bool, bool) {
 
 // writeProbe replaces the file as a whole. What cannot be kept is asked again.
 func writeProbe(file string, known map[string]bool) {
-	if file == "" || len(known) == 0 || os.MkdirAll(filepath.Dir(file), 0o700) != nil {
+	if file == "" || len(known) == 0 {
 		return
 	}
 	var list []string
@@ -147,20 +147,12 @@ func writeProbe(file string, known map[string]bool) {
 	if err != nil {
 		return
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".probe")
-	if err != nil {
-		return
+	if keep(file, data) == nil {
+		trimProbes(filepath.Dir(file))
 	}
-	_, err = tmp.Write(data)
-	if tmp.Close() != nil || err != nil || os.Rename(tmp.Name(), file) != nil {
-		os.Remove(tmp.Name())
-		return
-	}
-	trimProbes(filepath.Dir(file))
 }
 
-// trimProbes removes the oldest files beyond [probesKept], and what a process
-// that was ended left half written an hour ago.
+// trimProbes removes the oldest files beyond [probesKept].
 func trimProbes(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) <= probesKept {
@@ -171,12 +163,6 @@ func trimProbes(dir string) {
 	for _, e := range entries {
 		info, err := e.Info()
 		if err != nil {
-			continue
-		}
-		if strings.HasPrefix(e.Name(), ".probe") {
-			if time.Since(info.ModTime()) > time.Hour {
-				os.Remove(filepath.Join(dir, e.Name()))
-			}
 			continue
 		}
 		age[e.Name()] = info.ModTime()

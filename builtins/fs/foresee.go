@@ -12,12 +12,14 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"infra/builtins/internal/file"
 )
 
 // foresee says what writing the file alters besides what was asked for: a file
 // that is replaced gets the owner that writes it. It fails where writing would.
 func (w writing) foresee(context.Context) ([]string, error) {
-	target := w.target()
+	target := file.Target(w.at)
 	if err := writable(filepath.Dir(target)); err != nil {
 		return nil, err
 	}

@@ -81,56 +81,10 @@ func (w writing) compare(context.Context) ([]string, error) {
 	return w.Differences(have), nil
 }
 
-// replace writes a file beside the old one and renames it, so that a reader
-// and a crash see either of the two. A link stays one: its target is replaced.
+// replace writes the file, in a folder that it makes where there is none.
 func (w writing) replace(context.Context) error {
-	target := w.target()
-	dir := filepath.Dir(target)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file.Target(w.at)), 0o755); err != nil {
 		return err
 	}
-	tmp, err := beside(target)
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if err := fill(tmp, w.Content.Reveal(), w.Mode); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), target); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// target is the file that is written: where a link leads, if it leads anywhere.
-func (w writing) target() string {
-	if resolved, err := filepath.EvalSymlinks(w.at); err == nil {
-		return resolved
-	}
-	return w.at
-}
-
-// beside makes the file that will replace target. Its name is always the same,
-// so that what a killed process left is not left for ever.
-func beside(target string) (*os.File, error) {
-	path := filepath.Join(filepath.Dir(target), ".infra-"+filepath.Base(target))
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-}
-
-func fill(f *os.File, content string, mode fs.FileMode) error {
-	_, err := f.WriteString(content)
-	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-}
-
-// syncDir makes a rename outlast a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return file.Replace(w.at, []byte(w.Content.Reveal()), w.Mode, nil)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -27,7 +28,7 @@ const lockPause = 20 * time.Millisecond
 // the folder that a file is in, since each reads a file and replaces it.
 // Where the file system has no locks there is none.
 func (f File) lock(ctx context.Context) (unlock func(), err error) {
-	dir := filepath.Dir(f.target())
+	dir := filepath.Dir(file.Target(f.Path()))
 	l := flock.New(dir, flock.SetFlag(os.O_RDONLY))
 	_, err = l.TryLockContext(ctx, lockPause)
 	switch {
@@ -41,61 +42,37 @@ func (f File) lock(ctx context.Context) (unlock func(), err error) {
 	return func() { _ = l.Close() }, nil
 }
 
-// target is the file that is written: where a link leads, if it leads anywhere.
-func (f File) target() string {
-	if resolved, err := filepath.EvalSymlinks(f.Path()); err == nil {
-		return resolved
-	}
-	return f.Path()
-}
-
 // replace writes the file whole or not at all, with the mode that it has. It
 // refuses where the file is no longer what it was when it was read.
 func (f File) replace(was, data []byte) error {
-	target := f.target()
 	mode := fs.FileMode(newMode)
-	if info, err := os.Stat(target); err == nil {
+	if info, err := os.Stat(f.Path()); err == nil {
 		mode = info.Mode().Perm()
 	}
-	tmp := filepath.Join(filepath.Dir(target), ".infra-"+filepath.Base(target)) // one name: what a killed process left is replaced
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var changed error
+	err := file.Replace(f.Path(), data, mode, func() error {
+		changed = f.still(was)
+		return changed
+	})
+	if err != nil && changed == nil {
 		return fmt.Errorf("write %s: %w", f.Name, err)
 	}
-	defer os.Remove(tmp)
-	if err := fill(tmp, data, mode); err != nil {
-		return fmt.Errorf("write %s: %w", f.Name, err)
-	}
-	if now, err := os.ReadFile(target); !errors.Is(err, fs.ErrNotExist) && err != nil || !bytes.Equal(now, was) || (err == nil) != (was != nil) {
+	return err
+}
+
+// still says whether the file is what it was; nil is none.
+func (f File) still(was []byte) error {
+	now, err := os.ReadFile(f.Path())
+	if !errors.Is(err, fs.ErrNotExist) && err != nil || !bytes.Equal(now, was) || (err == nil) != (was != nil) {
 		return runtime.WithHint(fmt.Errorf("%s was changed by somebody else while it was being written; it is left as it is", f.Name), "run the plan again")
 	}
-	if err := os.Rename(tmp, target); err != nil {
-		return fmt.Errorf("write %s: %w", f.Name, err)
-	}
-	return syncDir(filepath.Dir(target))
-}
-
-func fill(path string, data []byte, mode fs.FileMode) error {
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(data)
-	return errors.Join(err, out.Chmod(mode), out.Sync(), out.Close())
-}
-
-// syncDir makes a rename outlast a power cut.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return nil
 }
 
 // writable says why the file cannot be replaced, or made. Its folder may have
 // to be made first.
 func (f File) writable() error {
-	dir := filepath.Dir(f.target())
+	dir := filepath.Dir(file.Target(f.Path()))
 	for {
 		info, err := os.Stat(dir)
 		switch {

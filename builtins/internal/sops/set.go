@@ -10,6 +10,7 @@ import (
 
 	"github.com/getsops/sops/v3"
 
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -96,7 +97,7 @@ func (r *Reader) makeFolder(ctx context.Context, s Setting, log io.Writer) error
 	if _, _, err := r.prepare(ctx, s, log); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.File.target()), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(file.Target(s.File.Path())), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", s.File.Name, err)
 	}
 	return nil
