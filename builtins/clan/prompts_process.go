@@ -1,20 +1,13 @@
 package clan
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"maps"
-	"os"
-	"os/exec"
-	goruntime "runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"infra/builtins/internal/command"
 	"infra/runtime/remote"
@@ -22,7 +15,6 @@ import (
 
 const (
 	looking  = 20 * time.Millisecond // between two looks at the terminal's mode
-	endGrace = 10 * time.Second      // between TERM and KILL, as for every command
 	lastWord = 2 * time.Second       // for output that is under way when clan has ended
 	tailKept = 64 << 10              // of the output, for errors
 )
@@ -39,48 +31,22 @@ func (d driver) converse(ctx context.Context, argv []string, dl *dialog) (comman
 	if err != nil {
 		return command.Output{}, err
 	}
-	child := exec.Command(argv[0], argv[1:]...)
-	child.Dir, child.Stdin, child.Stdout, child.Stderr = d.dir, tty.slave, tty.slave, tty.slave
-	child.Env = os.Environ()
-	env := environment()
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		child.Env = append(child.Env, name+"="+env[name].Reveal())
-	}
-	child.SysProcAttr = onTerminal()
-	pid, ended := started(child)
-	if pid == 0 {
+	child, err := remote.Spawn(remote.Command{Argv: argv, Env: environment(), Dir: d.dir, Terminal: tty.slave})
+	if err != nil {
 		tty.close()
-		return command.Output{}, fmt.Errorf("starting clan: %w", <-ended)
+		return command.Output{}, err
 	}
 	talk := &talk{dialog: dl, tty: tty, said: make(chan string, 64), typed: make(chan string, 1), tail: lastLines{limit: tailKept}}
 	go talk.listen()
 	go talk.typist()
-	err = talk.until(ctx, ended, pid)
+	err = talk.until(ctx, child)
+	exit, failed := child.Wait()
 	close(talk.typed)
 	tty.close()
 	for range talk.said { // until the listener has ended
 	}
 	dl.pass(len(dl.line))
-	return command.Output{Stdout: talk.tail.String(), Exit: exitOf(child)}, err
-}
-
-// started starts the child and waits for it on one thread: on Linux a child is
-// told when the thread that started it ends. The pid is 0 where it could not
-// be started; ended then holds why.
-func started(child *exec.Cmd) (pid int, ended <-chan error) {
-	pids, result := make(chan int, 1), make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread()
-		defer goruntime.UnlockOSThread()
-		if err := child.Start(); err != nil {
-			pids <- 0
-			result <- err
-			return
-		}
-		pids <- child.Process.Pid
-		result <- child.Wait()
-	}()
-	return <-pids, result
+	return command.Output{Stdout: talk.tail.String(), Exit: exit}, cmp.Or(err, failed)
 }
 
 // A talk is a dialog with a process.
@@ -117,7 +83,7 @@ func (t *talk) typist() {
 }
 
 // until goes on until the process has ended, be it by us.
-func (t *talk) until(ctx context.Context, ended <-chan error, pid int) error {
+func (t *talk) until(ctx context.Context, child *remote.Child) error {
 	look := time.NewTicker(looking)
 	defer look.Stop()
 	heard := time.Now()
@@ -142,15 +108,15 @@ func (t *talk) until(ctx context.Context, ended <-chan error, pid int) error {
 				heard = time.Now()
 			}
 			if err != nil {
-				t.end(ended, pid)
+				t.end(child)
 				return err
 			}
-		case <-ended:
-			_ = syscall.Kill(-pid, syscall.SIGKILL)
+		case <-child.Ended():
+			child.Signal(syscall.SIGKILL)
 			t.drain(said)
 			return nil
 		case <-ctx.Done():
-			t.end(ended, pid)
+			t.end(child)
 			return context.Cause(ctx)
 		}
 	}
@@ -161,15 +127,14 @@ func (t *talk) hear(out string) {
 	_, _ = io.WriteString(&t.tail, strings.ReplaceAll(out, "\r", "")) // it never fails
 }
 
-// end ends the process group.
-func (t *talk) end(ended <-chan error, pid int) {
-	_ = syscall.Kill(-pid, syscall.SIGTERM)
-	late := time.NewTimer(endGrace)
+// end ends the process, which has TERM and then the usual grace.
+func (t *talk) end(child *remote.Child) {
+	child.Signal(syscall.SIGTERM)
+	late := time.NewTimer(remote.DefaultGrace)
 	defer late.Stop()
 	for said := t.said; ; {
 		select {
-		case <-ended:
-			_ = syscall.Kill(-pid, syscall.SIGKILL)
+		case <-child.Ended():
 			return
 		case out, ok := <-said:
 			if !ok {
@@ -177,7 +142,7 @@ func (t *talk) end(ended <-chan error, pid int) {
 			}
 			t.hear(out)
 		case <-late.C:
-			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			child.Signal(syscall.SIGKILL)
 		}
 	}
 }
@@ -201,12 +166,4 @@ func (t *talk) drain(said <-chan string) {
 			return
 		}
 	}
-}
-
-func exitOf(child *exec.Cmd) remote.Exit {
-	status, ok := child.ProcessState.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
-		return remote.Exit{Code: 128 + int(status.Signal()), Signal: strings.TrimPrefix(unix.SignalName(status.Signal()), "SIG")}
-	}
-	return remote.Exit{Code: child.ProcessState.ExitCode()}
 }

@@ -3,7 +3,6 @@ package clan
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,10 +25,4 @@ func unlocked(master *os.File) (name string, err error) {
 		return err
 	})
 	return name, err
-}
-
-// onTerminal makes the child the leader of a session on the terminal that is
-// its standard input.
-func onTerminal() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
 }

@@ -3,7 +3,6 @@ package clan
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,10 +20,4 @@ func unlocked(master *os.File) (name string, err error) {
 		return err
 	})
 	return name, err
-}
-
-// onTerminal makes the child the leader of a session on the terminal that is
-// its standard input. It is told to end when infra dies.
-func onTerminal() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0, Pdeathsig: syscall.SIGTERM}
 }

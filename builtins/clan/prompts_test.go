@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"infra/runtime"
+	"infra/runtime/remote"
 )
 
 var (
@@ -200,51 +203,63 @@ echo "got ${#x} characters"; exit 3`), testDialog(&log))
 func TestConverseEnds(t *testing.T) {
 	const script = `
 trap '' HUP
-(trap '' HUP; sleep 300 & echo $! > "$0.pid"; wait) &
-while [ ! -s "$0.pid" ]; do sleep 0.01; done
+exec 9>"$0.held"
+(trap '' HUP; sleep 300 & echo up >&9; echo up > "$0.up"; wait) &
+while [ ! -s "$0.up" ]; do sleep 0.01; done
 printf 'Other (hidden): '; stty -echo; read x; sleep 300`
 	for _, stop := range []bool{false, true} {
 		var log strings.Builder
 		d, argv := driver{dir: t.TempDir()}, program(t, script)
+		up, gone := pipe(t, argv[0]+".held")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		dl := testDialog(&log)
 		if stop {
 			dl.prompts = map[string]flakePrompt{"c/other": {Type: "hidden", Description: "never printed"}}
-			go func() {
-				for {
-					if data, err := os.ReadFile(argv[0] + ".pid"); err == nil && len(data) > 0 {
-						cancel(runtime.ErrInterrupted)
-						return
-					}
-					time.Sleep(time.Millisecond)
-				}
-			}()
+			go func() { <-up; cancel(runtime.ErrInterrupted) }()
 		}
 		started := time.Now()
 		_, err := d.converse(ctx, argv, dl)
 		if stop && !errors.Is(err, runtime.ErrInterrupted) || !stop && (err == nil || !strings.Contains(err.Error(), "c/other")) {
 			t.Errorf("stop %v: %v", stop, err)
 		}
-		if took := time.Since(started); took > endGrace {
+		if took := time.Since(started); took > remote.DefaultGrace {
 			t.Errorf("it took %s", took)
 		}
-		pid, err := os.ReadFile(argv[0] + ".pid")
-		if err != nil {
-			t.Fatal(err)
-		}
-		gone := time.Now().Add(2 * time.Minute)
-		for {
-			state, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
-			if err != nil || strings.Contains(string(state), ") Z ") {
-				break
+		for what, c := range map[string]<-chan error{"its child was not up": up, "its child lives on": gone} {
+			select {
+			case err := <-c:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(2 * time.Minute):
+				t.Fatal(what)
 			}
-			if time.Now().After(gone) {
-				t.Fatalf("its child lives on: %s", state)
-			}
-			time.Sleep(time.Millisecond)
 		}
 		cancel(nil)
 	}
+}
+
+// pipe makes a pipe with a name. up tells that a program has written a line
+// into it, gone that none holds it any more.
+func pipe(t *testing.T, name string) (up, gone <-chan error) {
+	t.Helper()
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, last := make(chan error), make(chan error, 1)
+	go func() {
+		in, err := os.Open(name)
+		if err == nil {
+			defer in.Close()
+			_, err = in.Read(make([]byte, 3))
+		}
+		close(first)
+		if err == nil {
+			_, err = io.Copy(io.Discard, in)
+		}
+		last <- err
+	}()
+	return first, last
 }
 
 // TestLargeAnswer: an answer that fills the terminal's buffer many times is

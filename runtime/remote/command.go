@@ -4,6 +4,8 @@ package remote
 
 import (
 	"io"
+	"os"
+	"time"
 
 	"infra/runtime"
 )
@@ -21,8 +23,14 @@ type Command struct {
 	// that runs the host and the command runs as root: see [Pool.Settle].
 	Unit string
 
-	Stdout io.Writer // gets the output as it comes; nil drops it
+	Stdout io.Writer // gets the output as it comes; nil drops it; a file is handed on as it is
 	Stderr io.Writer
+
+	// On this machine only:
+
+	Grace    time.Duration // between TERM and KILL; 0 is 10 seconds
+	Environ  []string      // the whole environment, before Env; nil is infra's own
+	Terminal *os.File      // its terminal, in the place of Stdin, Stdout and Stderr; the process leads a session then
 }
 
 // Check says why no process can be given the command. [Run] and [Pool.Run]

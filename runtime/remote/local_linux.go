@@ -2,8 +2,5 @@ package remote
 
 import "syscall"
 
-// processGroup makes the child the leader of a group of its own, which is told
-// to end when infra dies.
-func processGroup() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-}
+// diesWithUs has the child told to end when infra dies.
+func diesWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGTERM }

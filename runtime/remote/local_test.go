@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,6 +37,9 @@ func TestLocalRun(t *testing.T) {
 		{"folder", Command{Argv: []string{"pwd"}, Dir: dir}, Exit{}, dir + "\n", ""},
 		{"environment", Command{Argv: []string{"sh", "-c", `echo "$INHERITED $ADDED"`},
 			Env: map[string]runtime.Text{"ADDED": runtime.PlainText("too")}}, Exit{}, "yes too\n", ""},
+		{"another environment", Command{Argv: []string{"sh", "-c", `echo "$INHERITED $ONLY $ADDED"`}, Environ: []string{"ONLY=this", "ADDED=first"},
+			Env: map[string]runtime.Text{"ADDED": runtime.PlainText("too")}}, Exit{}, " this too\n", ""},
+		{"no environment", Command{Argv: []string{"env"}, Environ: []string{}}, Exit{}, "", ""},
 	} {
 		var stdout, stderr bytes.Buffer
 		c.cmd.Stdout, c.cmd.Stderr = &stdout, &stderr
@@ -76,9 +82,9 @@ func TestLocalCancel(t *testing.T) {
 			why := errors.New("changed my mind")
 			go func() { <-out.came; cancel(why) }()
 			began := time.Now()
-			exit, err := runLocal(ctx, Command{Argv: []string{"sh", "-c", c.script, id}, Stdout: out}, 300*time.Millisecond)
-			if !errors.Is(err, why) || exit.Code != c.code || time.Since(began) < c.least {
-				t.Errorf("got %v, %v after %s", exit, err, time.Since(began))
+			exit, err := Run(ctx, Command{Argv: []string{"sh", "-c", c.script, id}, Stdout: out, Grace: 300 * time.Millisecond})
+			if took := time.Since(began); !errors.Is(err, why) || exit.Code != c.code || took < c.least || took > DefaultGrace {
+				t.Errorf("got %v, %v after %s", exit, err, took)
 			}
 			if found := processes(id); len(found) > 0 {
 				t.Errorf("left behind: %q", found)
@@ -103,9 +109,36 @@ func TestLocalGroupEndsWithCommand(t *testing.T) {
 	eventually(t, "the child has ended", func() bool { return len(processes(id)) == 0 })
 }
 
+// A file is the command's own output: nobody stands between, whose end would
+// have to be waited for.
+func TestLocalRunIntoFile(t *testing.T) {
+	t.Parallel()
+	id, name := marker(), filepath.Join(t.TempDir(), "out")
+	file, err := os.Create(name)
+	must(t, err)
+	defer file.Close()
+	began := time.Now()
+	const script = `setsid sh -c 'echo $$; exec sleep 300' & [ /dev/fd/1 -ef "$1" ] && [ /dev/fd/2 -ef "$1" ] && while ! [ -s "$1" ]; do sleep 0.01; done`
+	exit, err := Run(inTime(t), Command{Argv: []string{"sh", "-c", script, id, name}, Stdout: file, Stderr: file})
+	if took := time.Since(began); err != nil || exit.Code != 0 || took > outputDelay {
+		t.Errorf("got %v, %v after %s", exit, err, took)
+	}
+	var pid int
+	text, err := os.ReadFile(name)
+	must(t, err)
+	_, err = fmt.Sscan(string(text), &pid)
+	must(t, err)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("what holds the file had ended before: %v", err)
+	}
+}
+
 // TestMain lets the test binary be the infra that dies in
 // TestLocalCommandEndsWithUs.
 func TestMain(m *testing.M) {
+	if folder := os.Getenv("INFRA_TEST_GRACES"); folder != "" {
+		runDeaf(folder)
+	}
 	if id := os.Getenv("INFRA_TEST_DIES"); id != "" {
 		_, err := Run(context.Background(), Command{Argv: []string{"sh", "-c", "sh -c 'sleep 300; :' " + id + " & echo up; wait", id}, Stdout: os.Stdout})
 		fmt.Fprintln(os.Stderr, err)
@@ -130,4 +163,56 @@ func TestLocalCommandEndsWithUs(t *testing.T) {
 	must(t, infra.Process.Kill())
 	_ = infra.Wait()
 	eventually(t, "the command and its child have ended", func() bool { return len(processes(id)) == 0 })
+}
+
+// runDeaf runs two commands that note each TERM in the folder and go on, one
+// with a short grace and one with a long one.
+func runDeaf(folder string) {
+	const script = `trap 'echo TERM >>"$1.heard"' TERM; echo $$ >"$1.new"; mv "$1.new" "$1"; while :; do sleep 0.05; done`
+	for name, grace := range map[string]time.Duration{"short": time.Second, "long": time.Hour} {
+		if _, err := Spawn(Command{Argv: []string{"sh", "-c", script, "sh", filepath.Join(folder, name)}, Grace: grace}); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	fmt.Println("spawned")
+	select {}
+}
+
+// A command that outlives infra has its own grace.
+func TestLocalGraceWithoutUs(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	infra := exec.Command(os.Args[0])
+	infra.Env = append(os.Environ(), "INFRA_TEST_GRACES="+folder)
+	stdout, err := infra.StdoutPipe()
+	must(t, err)
+	must(t, infra.Start())
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "spawned\n" {
+		t.Fatal(line, err)
+	}
+	short, long := filepath.Join(folder, "short"), filepath.Join(folder, "long")
+	for _, up := range []string{short, long} {
+		eventually(t, up+" is up", func() bool { _, err := os.Stat(up); return err == nil })
+	}
+	pid, err := os.ReadFile(long)
+	must(t, err)
+	group, err := strconv.Atoi(strings.TrimSpace(string(pid)))
+	must(t, err)
+	t.Cleanup(func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
+	must(t, infra.Process.Kill())
+	_ = infra.Wait()
+	died := time.Now()
+	eventually(t, "the short grace is over", func() bool { return len(processes(short)) == 0 })
+	if took := time.Since(died); took < 900*time.Millisecond || took > DefaultGrace {
+		t.Errorf("the short grace took %s", took)
+	}
+	if len(processes(long)) == 0 {
+		t.Error("the long grace ended with the short one")
+	}
+	for _, name := range []string{short, long} {
+		if heard, err := os.ReadFile(name + ".heard"); err != nil || string(heard) != "TERM\n" {
+			t.Errorf("%s heard %q, %v", name, heard, err)
+		}
+	}
 }
