@@ -17,11 +17,8 @@ import (
 	"context"
 	"io"
 
-	"go.starlark.net/starlark"
-
 	"infra/builtins/internal/call"
 	"infra/builtins/internal/sops"
-	"infra/runtime"
 )
 
 // A Clan is what the module works with. The zero value will do where nothing
@@ -47,35 +44,4 @@ func (cl Clan) Specs() []call.Spec {
 		call.New(checkSpec, cl.check),
 		call.New(secretSpec, cl.secret),
 	}
-}
-
-// read asks for an operation whose answer may be a secret, and then stays out
-// of its [runtime.Result], which is journaled. Where the engine answers nothing
-// and did not run the operation, as for a resumed run, get is called after all:
-// it only reads. What a preview answers instead of running it, the plan gets.
-func read(c *call.Call, op runtime.Op, get func(context.Context, io.Writer) (runtime.Text, error)) (starlark.Value, error) {
-	var got starlark.Value
-	op.Alters = runtime.Nothing
-	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		text, err := get(ctx, log)
-		if err != nil {
-			return runtime.Result{}, err
-		}
-		got = text.Value()
-		if text.Secret() {
-			return runtime.Result{}, nil
-		}
-		return runtime.Result{Value: got}, nil
-	}
-	res, err := c.Read(op)
-	switch {
-	case err != nil:
-		return nil, err
-	case res.Value != nil && res.Value != starlark.None:
-		return res.Value, nil
-	case got != nil:
-		return got, nil
-	}
-	text, err := get(c.Context(), io.Discard)
-	return text.Value(), err
 }

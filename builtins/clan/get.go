@@ -41,21 +41,22 @@ func (cl Clan) get(c *call.Call, a getArgs) (starlark.Value, error) {
 	own, shared := variable{a.Machine.Name, generator, file}, variable{"", generator, file}
 	op := runtime.Op{Show: a.Machine.Name + " " + a.Var}
 	op.Looks = cl.looksAt(own.valueFile(), own.secretFile(), shared.valueFile(), shared.secretFile())
-	return read(c, op, func(ctx context.Context, log io.Writer) (runtime.Text, error) {
+	return c.ReadSecret(op, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
 		if !valid(a.Machine.Name) {
-			return runtime.Text{}, fmt.Errorf("%q is no name of a machine", a.Machine.Name)
+			return nil, fmt.Errorf("%q is no name of a machine", a.Machine.Name)
 		}
 		repo, err := cl.open()
 		if err != nil {
-			return runtime.Text{}, err
+			return nil, err
 		}
 		defer repo.close()
 		for _, v := range []variable{own, shared} {
 			if f, ok := repo.find(v); ok {
-				return cl.value(ctx, repo, f, log)
+				text, err := cl.value(ctx, repo, f, log)
+				return text.Value(), err
 			}
 		}
-		return runtime.Text{}, repo.noVar(a.Machine.Name, a.Var)
+		return nil, repo.noVar(a.Machine.Name, a.Var)
 	})
 }
 
@@ -154,17 +155,17 @@ func (cl Clan) secret(c *call.Call, a secretArgs) (starlark.Value, error) {
 	}
 	dir := path.Join("sops/secrets", a.Name)
 	from := path.Join(dir, "secret")
-	return read(c, runtime.Op{Show: a.Name, Looks: cl.looksAt(from)}, func(ctx context.Context, log io.Writer) (runtime.Text, error) {
+	return c.ReadSecret(runtime.Op{Show: a.Name, Looks: cl.looksAt(from)}, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
 		repo, err := cl.open()
 		if err != nil {
-			return runtime.Text{}, err
+			return nil, err
 		}
 		defer repo.close()
 		text, err := cl.reveal(ctx, repo, from, dir, log)
 		if errors.Is(err, fs.ErrNotExist) {
-			return text, repo.noSecret(a.Name)
+			return nil, repo.noSecret(a.Name)
 		}
-		return text, err
+		return text.Value(), err
 	})
 }
 

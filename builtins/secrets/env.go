@@ -18,7 +18,7 @@ type envArgs struct {
 }
 
 func env(c *call.Call, a envArgs) (starlark.Value, error) {
-	return read(c, runtime.Op{Show: "read $" + a.Name, Looks: runtime.Nothing}, func(context.Context, io.Writer) (starlark.Value, error) {
+	return c.ReadSecret(runtime.Op{Show: "read $" + a.Name, Looks: runtime.Nothing}, func(context.Context, io.Writer) (starlark.Value, error) {
 		return fromEnv(a.Name)
 	})
 }

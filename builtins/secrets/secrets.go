@@ -18,11 +18,6 @@
 package secrets
 
 import (
-	"context"
-	"io"
-
-	"go.starlark.net/starlark"
-
 	"infra/builtins/internal/call"
 	"infra/builtins/internal/sops"
 	"infra/runtime"
@@ -78,33 +73,4 @@ func Specs(root string, files *sops.Reader) []call.Spec {
 				`})` + "\n",
 		}, template),
 	}
-}
-
-// read asks for an operation whose answer stays out of its [runtime.Result].
-// A result's value may be journaled, and a secret has no form in which another
-// process could go on from it; so the result is empty, and what get returned
-// goes straight to the plan. Where the engine answers nothing and did not run
-// the operation, as for a resumed run, get is called after all: it only reads.
-// What a preview answers instead of running it, the plan gets.
-func read(c *call.Call, op runtime.Op, get func(context.Context, io.Writer) (starlark.Value, error)) (starlark.Value, error) {
-	var got starlark.Value
-	op.Alters = runtime.Nothing
-	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		v, err := get(ctx, log)
-		if err != nil {
-			return runtime.Result{}, err
-		}
-		got = v
-		return runtime.Result{}, nil
-	}
-	res, err := c.Read(op)
-	switch {
-	case err != nil:
-		return nil, err
-	case res.Value != nil && res.Value != starlark.None:
-		return res.Value, nil
-	case got != nil:
-		return got, nil
-	}
-	return get(c.Context(), io.Discard)
 }

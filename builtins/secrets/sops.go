@@ -17,7 +17,7 @@ type sopsArgs struct {
 
 func (m module) sops(c *call.Call, a sopsArgs) (starlark.Value, error) {
 	f := sops.FileAt(m.root, a.File)
-	return read(c, runtime.Op{Show: "decrypt " + a.File, Looks: f.Looks()}, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
+	return c.ReadSecret(runtime.Op{Show: "decrypt " + a.File, Looks: f.Looks()}, func(ctx context.Context, log io.Writer) (starlark.Value, error) {
 		doc, err := m.files.Open(ctx, f, log)
 		if err != nil {
 			return nil, err
