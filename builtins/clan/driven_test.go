@@ -44,7 +44,7 @@ var standInDir string
 func newDriven(t *testing.T) *driven {
 	t.Helper()
 	if _, err := exec.LookPath("nix"); err != nil {
-		t.Skip("nix is not installed")
+		t.Fatal("nix is not installed")
 	}
 	bin, err := standIn()
 	if err != nil {

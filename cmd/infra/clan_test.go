@@ -51,7 +51,9 @@ func (tr *trial) lockedOnce(host string) {
 	tr.plan("plans/first.star").want(tr.T, 0)
 }
 
-func TestInstall(t *testing.T) {
+// newInstall has the plan plans/install.star, which installs cinnabar.
+func newInstall(t *testing.T) *trial {
+	t.Helper()
 	tr := newTrial(t, "cinnabar").withClan()
 	tr.lockedOnce("cinnabar")
 	tr.write("plans/install.star", `
@@ -61,6 +63,11 @@ def put():
     log("it runs " + clan.install(vps, timeout = "4s").system.path)
 install = plan(hosts = [vps], steps = [step(put)])
 `)
+	return tr
+}
+
+func TestInstall(t *testing.T) {
+	tr := newInstall(t)
 	const plan = "plans/install.star"
 	system := tr.built("nixosConfigurations.cinnabar.config.system.build.toplevel")
 
@@ -221,7 +228,7 @@ vars_plan = plan(hosts = [mac], steps = [step(vars)])
 	}
 	// What clan writes last is the hash, and then it tells git of it.
 	const hash = "vars/per-machine/blackphos/zerotier/.validation-hash"
-	for until := time.Now().Add(30 * time.Second); git("ls-files", hash) == ""; time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(patience); git("ls-files", hash) == ""; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Error("clan generated nothing")
 			break

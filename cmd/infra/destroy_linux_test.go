@@ -71,15 +71,7 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 // TestTheNameOfWhatIsDestroyed is typed by a person: the right one lets the run
 // go on, anything else holds it, and --yes is no name.
 func TestTheNameOfWhatIsDestroyed(t *testing.T) {
-	tr := newTrial(t, "cinnabar").withClan()
-	tr.lockedOnce("cinnabar")
-	tr.write("plans/install.star", `
-load("fleet.star", "fleet")
-vps = fleet["cinnabar"]
-def put():
-    log("it runs " + clan.install(vps, timeout = "4s").system.path)
-install = plan(hosts = [vps], steps = [step(put)])
-`)
+	tr := newInstall(t)
 	run := func(typed string, flags ...string) ran {
 		return tr.atTerminal(typed, append(append([]string{"run", "--ssh-config", tr.fleet.SSHConfig()}, flags...), "plans/install.star")...)
 	}

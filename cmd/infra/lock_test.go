@@ -119,6 +119,23 @@ func (o *operator) ends(c *calling, code int, words ...string) {
 	}
 }
 
+// says waits until the command has said some words.
+func (o *operator) says(c *calling, words string) {
+	o.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(c.said(), words); time.Sleep(5 * time.Millisecond) {
+		select {
+		case <-c.ended:
+			if !strings.Contains(c.said(), words) {
+				o.Fatalf("it ended, and does not say %q:\n%s", words, c.said())
+			}
+		default:
+		}
+		if time.Now().After(end) {
+			o.Fatalf("it does not say %q:\n%s", words, c.said())
+		}
+	}
+}
+
 // begins waits until the command works on a host.
 func (tr *trial) begins(c *calling, host string) {
 	tr.Helper()
@@ -165,15 +182,11 @@ func TestTwoOperatorsOnAHost(t *testing.T) {
 		b.ends(b.start("log"), exitOK, "nothing has been run here yet")
 		b.ends(b.run("--wait", "300ms"), exitLocked, "waiting: blackphos is locked by", "waited for 300ms in vain: blackphos is locked by")
 		stopped := b.run("--wait", "5m")
-		for !strings.Contains(stopped.said(), "waiting: ") {
-			time.Sleep(5 * time.Millisecond)
-		}
+		b.says(stopped, "waiting: ")
 		_ = stopped.Process.Signal(os.Interrupt)
 		b.ends(stopped, exitInterrupted, "waiting ended: interrupted")
 		waits := b.run("--wait", "5m", "--json")
-		for !strings.Contains(waits.said(), `"event":"waiting"`) {
-			time.Sleep(5 * time.Millisecond)
-		}
+		b.says(waits, `"event":"waiting"`)
 		tr.letGo(h)
 		a.ends(first, exitOK)
 		b.ends(waits, exitOK, `"event":"waiting"`)
