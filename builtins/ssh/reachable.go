@@ -47,7 +47,7 @@ func (m module) reach(ctx context.Context, h *runtime.Host, timeout time.Duratio
 		return nil, nil
 	case ctx.Err() != nil:
 		return failure, context.Cause(ctx)
-	case errors.Is(failure, command.ErrTimeout), errors.Is(failure, remote.ErrUnreachable), errors.Is(failure, remote.ErrLost):
+	case errors.Is(failure, command.ErrTimeout), errors.Is(failure, remote.ErrUnreachable), errors.Is(failure, runtime.ErrUntold):
 		return failure, nil
 	}
 	return failure, failure

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"infra/runtime"
 )
 
 // sessionsPerConnection is sshd's own default of MaxSessions.
@@ -93,9 +95,9 @@ func (c *conn) closeWhenSilent(answered <-chan struct{}, interval time.Duration)
 // lost is the error of a command that was under way when the connection ended.
 func (c *conn) lost(why error) error {
 	if why == nil {
-		return fmt.Errorf("the connection to %s was lost; %w", c.endpoint, ErrLost)
+		return fmt.Errorf("the connection to %s was lost; %w", c.endpoint, runtime.ErrUntold)
 	}
-	return fmt.Errorf("the connection to %s was lost (%w); %w", c.endpoint, why, ErrLost)
+	return fmt.Errorf("the connection to %s was lost (%w); %w", c.endpoint, why, runtime.ErrUntold)
 }
 
 // A channel is a session on which a command line was started.

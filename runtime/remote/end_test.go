@@ -102,7 +102,7 @@ func TestCancel(t *testing.T) {
 			if took := time.Since(began); took < c.least || took > hang {
 				t.Errorf("the end took %s", took)
 			}
-			if !errors.Is(err, why) || errors.Is(err, ErrLost) {
+			if !errors.Is(err, why) || errors.Is(err, runtime.ErrUntold) {
 				t.Errorf("got %v", err)
 			}
 			if found := processes(id); len(found) > 0 {
@@ -144,7 +144,7 @@ func TestLostConnectionEndsCommand(t *testing.T) {
 			eventually(t, "both processes run", func() bool { return len(processes(id)) >= 2 })
 			lose(t, s, p)
 			err := <-done
-			if !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "the connection to target (") ||
+			if !errors.Is(err, runtime.ErrUntold) || !strings.Contains(err.Error(), "the connection to target (") ||
 				!strings.Contains(err.Error(), "was lost; whether the command finished is not known") {
 				t.Errorf("got %v", err)
 			}

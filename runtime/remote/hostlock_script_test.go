@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 	"unicode"
+
+	"infra/runtime"
 )
 
 // A lockChild is a script about the lock as a host runs it, with another shell
@@ -366,7 +368,7 @@ func TestLockOnSilentNetwork(t *testing.T) {
 	must(t, got.Release())
 	complains(t, l.Release(), "has not answered", "")
 	must(t, a.Close())
-	if err := <-done; !errors.Is(err, ErrLost) {
+	if err := <-done; !errors.Is(err, runtime.ErrUntold) {
 		t.Errorf("the command: %v", err)
 	}
 }

@@ -16,9 +16,6 @@ import (
 	"infra/runtime"
 )
 
-// ErrLost marks the error of a command whose connection went away.
-var ErrLost = runtime.ErrUntold
-
 // After a command has ended, a daemon that it left behind may hold its output
 // open. Output is read on until it ends, until nothing came for drainQuiet, or
 // for drainLimit.
@@ -213,7 +210,7 @@ func (s *session) ending(r *ssh.Request) (ending, bool) {
 		}
 		_ = ssh.Unmarshal(r.Payload, &signal) // an unnamed signal is one too
 		return ending{err: fmt.Errorf("the shell that ran the command on %s was ended by SIG%s; %w",
-			s.conn.endpoint, signal.Name, ErrLost)}, true
+			s.conn.endpoint, signal.Name, runtime.ErrUntold)}, true
 	}
 	return ending{}, false
 }
@@ -252,7 +249,7 @@ func (s *session) await(ctx context.Context, grace time.Duration) (ending, error
 		return e, context.Cause(ctx)
 	case <-late.C:
 		return ending{}, fmt.Errorf("%w; the command was told to end, but %s does not say that it did; %w",
-			context.Cause(ctx), s.conn.endpoint, ErrLost)
+			context.Cause(ctx), s.conn.endpoint, runtime.ErrUntold)
 	}
 }
 

@@ -42,7 +42,7 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 	case s.Fate == runtime.NotDone:
 		err = fmt.Errorf("the connection to %s was lost before the command began", h.Name)
 	default:
-		err = fmt.Errorf("%s; %w", s.Why, ErrLost)
+		err = fmt.Errorf("%s; %w", s.Why, runtime.ErrUntold)
 	}
 	return s.Exit, err
 }

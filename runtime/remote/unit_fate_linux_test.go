@@ -76,7 +76,7 @@ func unitInterrupted(t *testing.T, l *unitLab) {
 	_, done := l.begun(t, ctx, l.pool(t), l.here, c)
 	cancel(fmt.Errorf("Ctrl-C: %w", runtime.ErrInterrupted))
 	err := <-done // the command has not ended
-	if !errors.Is(err, runtime.ErrInterrupted) || errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "goes on as infra-"+c.Unit) ||
+	if !errors.Is(err, runtime.ErrInterrupted) || errors.Is(err, runtime.ErrUntold) || !strings.Contains(err.Error(), "goes on as infra-"+c.Unit) ||
 		!strings.Contains(runtime.HintOf(err), "systemctl stop infra-"+c.Unit+" on cinnabar") {
 		t.Errorf("%v (%s)", err, runtime.HintOf(err))
 	}
@@ -101,7 +101,7 @@ func unitStopped(t *testing.T, l *unitLab) {
 			ctx, cancel := context.WithCancelCause(inTime(t))
 			_, done := l.begun(t, ctx, l.pool(t), l.here, c)
 			cancel(why)
-			if err := <-done; !errors.Is(err, why) || errors.Is(err, ErrLost) {
+			if err := <-done; !errors.Is(err, why) || errors.Is(err, runtime.ErrUntold) {
 				t.Error(err)
 			}
 			if l.active(t, l.here, c.Unit) {
@@ -122,7 +122,7 @@ func unitStopped(t *testing.T, l *unitLab) {
 		ctx, stop := context.WithTimeoutCause(inTime(t), time.Second, why)
 		defer stop()
 		s, err := l.pool(t).Settle(ctx, l.here, c.Command)
-		if s.Fate != runtime.Done || !errors.Is(err, why) || errors.Is(err, ErrLost) || l.active(t, l.here, c.Unit) {
+		if s.Fate != runtime.Done || !errors.Is(err, why) || errors.Is(err, runtime.ErrUntold) || l.active(t, l.here, c.Unit) {
 			t.Errorf("%+v, %v", s, err)
 		}
 	})
@@ -158,7 +158,7 @@ func unitKilled(t *testing.T, l *unitLab) {
 			cmd := l.command("echo up; sleep 300")
 			_, done := l.begun(t, inTime(t), l.pool(t), l.here, cmd)
 			l.sh(t, l.here, c.how+cmd.Unit)
-			if err := <-done; err == nil || errors.Is(err, ErrLost) != (c.want.Fate == runtime.Untold) {
+			if err := <-done; err == nil || errors.Is(err, runtime.ErrUntold) != (c.want.Fate == runtime.Untold) {
 				t.Error(err)
 			}
 			s, err := l.pool(t).Settle(inTime(t), l.here, cmd.Command)
@@ -328,7 +328,7 @@ func unitReboot(t *testing.T, l *unitLab) {
 	said := <-done
 	s, err := l.pool(t).Settle(inTime(t), l.here, c.Command)
 	want := Settled{Fate: runtime.Done, Exit: Exit{143, "TERM"}, Mute: true}
-	if errors.Is(said, ErrLost) {
+	if errors.Is(said, runtime.ErrUntold) {
 		want = Settled{Why: s.Why}
 		if !strings.Contains(s.Why, "not ended when cinnabar went down") || !strings.Contains(said.Error(), s.Why) {
 			t.Errorf("%v, then %q", said, s.Why)

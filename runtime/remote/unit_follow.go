@@ -92,7 +92,7 @@ func (f *following) judge(ctx context.Context, script string, input io.Reader) (
 	f.plain = f.plain || !f.isUnit && r.started
 	f.told, r.noise = err == nil, noise
 	switch {
-	case err != nil && f.isUnit && ctx.Err() != nil && !goesOn(err) && !errors.Is(err, ErrLost):
+	case err != nil && f.isUnit && ctx.Err() != nil && !goesOn(err) && !errors.Is(err, runtime.ErrUntold):
 		return Settled{Fate: runtime.Done}, err // it was stopped
 	case err != nil:
 		return Settled{}, err
@@ -111,10 +111,10 @@ func (f *following) judge(ctx context.Context, script string, input io.Reader) (
 		switch {
 		case err != nil:
 			f.told = false
-			return Settled{}, fmt.Errorf("%w; asking how the command ended: %w", ErrLost, err)
+			return Settled{}, fmt.Errorf("%w; asking how the command ended: %w", runtime.ErrUntold, err)
 		case s.Fate == runtime.Untold && r.status > killed:
 			f.told = false
-			return Settled{}, fmt.Errorf("what followed the command on %s was killed; %w", f.host.Name, ErrLost)
+			return Settled{}, fmt.Errorf("what followed the command on %s was killed; %w", f.host.Name, runtime.ErrUntold)
 		case s.Fate == runtime.Untold:
 			return s, nil
 		case s.Fate == runtime.Done:
@@ -199,7 +199,7 @@ func cutWord(noise string) (words []string, rest string) {
 // regain makes a lost connection again, to see the end of the command.
 func (f *following) regain(ctx context.Context, s Settled, err error) (Settled, error) {
 	lost, deadline := err, time.Now().Add(regainFor)
-	for pause := 200 * time.Millisecond; errors.Is(err, ErrLost) && !f.told && !f.plain && ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
+	for pause := 200 * time.Millisecond; errors.Is(err, runtime.ErrUntold) && !f.told && !f.plain && ctx.Err() == nil; pause = min(2*pause, 5*time.Second) {
 		if time.Now().Add(pause).After(deadline) {
 			break
 		}
@@ -218,7 +218,7 @@ func (f *following) regain(ctx context.Context, s Settled, err error) (Settled, 
 // leaves adds to the error of a command that may go on where that is, and what
 // ends it.
 func (f *following) leaves(err error) error {
-	if err == nil || f.told || !f.isUnit || !goesOn(err) && !errors.Is(err, ErrLost) {
+	if err == nil || f.told || !f.isUnit || !goesOn(err) && !errors.Is(err, runtime.ErrUntold) {
 		return err
 	}
 	if goesOn(err) {

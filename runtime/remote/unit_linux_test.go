@@ -262,7 +262,7 @@ func unitPlain(t *testing.T, l *unitLab) {
 	_, done = l.begun(t, inTime(t), p, l.plain, e)
 	began := time.Now()
 	must(t, p.Close())
-	if err := <-done; !errors.Is(err, ErrLost) || time.Since(began) > hang {
+	if err := <-done; !errors.Is(err, runtime.ErrUntold) || time.Since(began) > hang {
 		t.Errorf("%v after %s", err, time.Since(began))
 	}
 }
@@ -309,7 +309,7 @@ func unitNoDisk(t *testing.T, l *unitLab) {
 	l.sh(t, l.here, "umask 077; mkdir -p /var/lib/infra/ops; mount -t tmpfs -o ro none /var/lib/infra/ops")
 	c := l.once("true")
 	_, err := l.pool(t).Run(inTime(t), l.here, c.Command)
-	if err == nil || errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "did not start the command") || !strings.Contains(err.Error(), "Read-only file system") {
+	if err == nil || errors.Is(err, runtime.ErrUntold) || !strings.Contains(err.Error(), "did not start the command") || !strings.Contains(err.Error(), "Read-only file system") {
 		t.Error(err)
 	}
 	l.sh(t, l.here, "umount /var/lib/infra/ops")
