@@ -92,7 +92,10 @@ func decodeTagged(m map[string]any) (starlark.Value, error) {
 			return decodeStruct(x)
 		case "$host":
 			h := new(Host)
-			return h, remarshal(x, h)
+			if err := remarshal(x, h); err != nil {
+				return nil, err
+			}
+			return h, notKept(h.Name, x)
 		case "$store_path":
 			p := new(StorePath)
 			return p, remarshal(x, p)

@@ -64,6 +64,9 @@ func encode(v starlark.Value, at string) (any, error) {
 func encodeOurs(v starlark.Value, at string) (any, error) {
 	switch v := v.(type) {
 	case *Host:
+		if u := v.Pending(); u != nil {
+			return tagged{"$host": pendingHost{v, u.String()}}, nil
+		}
 		return tagged{"$host": v}, nil
 	case *StorePath:
 		return tagged{"$store_path": v}, nil

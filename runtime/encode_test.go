@@ -27,6 +27,7 @@ func values(t testing.TB) starlark.Tuple {
 		starlark.NewList([]starlark.Value{starlark.MakeInt(1), starlark.Tuple{}}), dict, set,
 		starlarkstruct.FromStringDict(starlarkstruct.Default, starlark.StringDict{"ok": starlark.True}),
 		&Host{Name: "h", System: "aarch64-darwin", SSH: "root@h", Tags: []string{"mac"}},
+		(&Host{Name: "h", SSH: "root@h"}).At(Place{Address: "10.0.0.1:23", Key: "ssh-ed25519 AAAA", Trust: TrustFirstUse, Instance: "42"}),
 		&StorePath{Path: "/nix/store/0123-x", Drv: "/nix/store/4567-x.drv"},
 		CommandResult(starlark.String("out"), starlark.String(""), starlark.MakeInt(0), starlark.False),
 	}
@@ -57,7 +58,8 @@ func TestEncodeRefusesWhatCannotGoOn(t *testing.T) {
 	if _, err := Encode(list); err == nil || !strings.Contains(err.Error(), "builtin_function_or_method at [0][1] cannot be kept") {
 		t.Errorf("got %v", err)
 	}
-	for _, v := range []starlark.Value{NewSecret("x", "hunter2"), Unknown{Op: "ssh.run"}} {
+	for _, v := range []starlark.Value{NewSecret("x", "hunter2"), Unknown{Op: "ssh.run"},
+		(&Host{Name: "h"}).At(Place{Pending: &Unknown{Op: "ssh.run"}})} {
 		data, err := Encode(v)
 		if err != nil || strings.Contains(string(data), "hunter2") {
 			t.Errorf("%s: %s, %v", v, data, err)

@@ -15,6 +15,10 @@ type Host struct {
 	System string   // "aarch64-darwin", "x86_64-linux"
 	SSH    string   // what ssh is asked to reach: "user@name", an alias, "ssh://user@name:port"
 	Tags   []string //
+
+	// Place is where it is reached where ssh's configuration does not say;
+	// nil where it does.
+	Place *Place `json:",omitempty"`
 }
 
 var (
@@ -52,7 +56,9 @@ func (h *Host) Truth() starlark.Bool { return true }
 func (h *Host) Hash() (uint32, error) { return starlark.String(h.Name).Hash() }
 
 // AttrNames lists what a plan may ask of a host.
-func (h *Host) AttrNames() []string { return []string{"kind", "name", "ssh", "system", "tags"} }
+func (h *Host) AttrNames() []string {
+	return []string{"address", "kind", "name", "ssh", "system", "tags"}
+}
 
 // Attr returns one of AttrNames.
 func (h *Host) Attr(name string) (starlark.Value, error) {
@@ -65,6 +71,8 @@ func (h *Host) Attr(name string) (starlark.Value, error) {
 		return starlark.String(h.Kind()), nil
 	case "ssh":
 		return starlark.String(h.SSH), nil
+	case "address":
+		return h.address(), nil
 	case "tags":
 		tags := make(starlark.Tuple, len(h.Tags))
 		for i, t := range h.Tags {
@@ -73,6 +81,17 @@ func (h *Host) Attr(name string) (starlark.Value, error) {
 		return tags, nil
 	}
 	return nil, nil
+}
+
+// address is where it is reached; None where ssh's configuration says it.
+func (h *Host) address() starlark.Value {
+	switch {
+	case h.Place == nil:
+		return starlark.None
+	case h.Place.unknownAddress():
+		return h.Place.Pending.As(StringShape)
+	}
+	return starlark.String(h.Place.Address)
 }
 
 // CompareSameType compares by name; hosts have no order.

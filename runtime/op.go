@@ -59,6 +59,10 @@ type Op struct {
 	// them from its first operation that names them to its end.
 	Locks []string
 
+	// EndsHost: it ends the system that its host runs, as an installation does,
+	// and with it the run's lock there. That is no reason to end the operation.
+	EndsHost bool
+
 	// Predict is what a dry run may honestly say. It may read the world and
 	// must not alter it. A Read needs none: a dry run carries it out.
 	Predict func(context.Context) (Prediction, error)

@@ -36,3 +36,9 @@ func Print(ctx context.Context, text string) {
 		print(text)
 	}
 }
+
+// Prints says whether Print has somebody to hand a line to.
+func Prints(ctx context.Context) bool {
+	_, ok := ctx.Value(printKey{}).(func(string))
+	return ok
+}

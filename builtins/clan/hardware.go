@@ -13,6 +13,7 @@ import (
 
 	"infra/builtins/internal/call"
 	"infra/runtime"
+	"infra/runtime/remote"
 )
 
 var hardwareSpec = call.Spec{
@@ -33,7 +34,7 @@ log("see " + written.file)
 type hardwareArgs struct {
 	Host         *runtime.Host `arg:"host" doc:"which machine, by the host's name"`
 	Backend      string        `arg:"backend,keyword" default:"nixos-facter" doc:"\"nixos-facter\" or \"nixos-generate-config\""`
-	Target       string        `arg:"target,keyword" default:"" doc:"where it answers, [user@]host[:port]; as the host says if not given"`
+	Target       call.Target   `arg:"target,keyword" default:"" doc:"where it answers, [user@]host[:port], or the host by ssh.at; as the host says if not given"`
 	Identity     string        `arg:"identity,keyword" default:"" doc:"the file of the ssh key to log in with, from the project's root"`
 	HostKeyCheck string        `arg:"host_key_check,keyword" default:"strict" doc:"\"strict\", \"accept-new\" or \"none\""`
 	Commit       bool          `arg:"commit,keyword" default:"True" doc:"commit what changed"`
@@ -55,7 +56,7 @@ func (d driver) hardware(c *call.Call, a hardwareArgs) (starlark.Value, error) {
 	h := describing{d, a, at, c.Unknown()}
 	looks, _ := d.Looks(".#clanInternals")
 	res, err := c.Do(runtime.Op{
-		Repeatable: true, Show: "clan machines update-hardware-config " + a.Host.Name,
+		Repeatable: true, Needs: at.Pending(), Show: "clan machines update-hardware-config " + a.Host.Name,
 		Looks: looks, Beyond: true, Alters: d.alters(a.Host.Name),
 		Predict: h.predict, Run: h.run, Settle: goOn, Forget: d.forget,
 		NotKnown: func() starlark.Value {
@@ -93,7 +94,7 @@ func (h describing) result(changed, files starlark.Value) *runtime.Record {
 }
 
 // ready refuses what would fail, and returns the call of clan.
-func (h describing) ready(ctx context.Context) ([]string, error) {
+func (h describing) ready(ctx context.Context, options []remote.Option) ([]string, error) {
 	f, err := h.say(ctx, h.Host.Name)
 	if err == nil {
 		err = noMac(h.Host, f, "describes the hardware of")
@@ -101,7 +102,7 @@ func (h describing) ready(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	target, settings, err := h.reach(ctx, h.at, h.Identity)
+	target, settings, err := h.reach(ctx, h.at, h.Identity, options)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +111,7 @@ func (h describing) ready(ctx context.Context) ([]string, error) {
 }
 
 func (h describing) predict(ctx context.Context) (runtime.Prediction, error) {
-	if _, err := h.ready(ctx); err != nil {
+	if _, err := h.ready(ctx, nil); err != nil {
 		return runtime.Prediction{}, err
 	}
 	detail := "make " + h.file()
@@ -127,7 +128,12 @@ func (h describing) run(ctx context.Context, log io.Writer) (runtime.Result, err
 		return runtime.Result{}, err
 	}
 	defer done()
-	argv, err := h.ready(ctx)
+	options, forget, err := h.pool.OpenSSH(ctx, h.at)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	defer forget()
+	argv, err := h.ready(ctx, options)
 	if err != nil {
 		return runtime.Result{}, err
 	}

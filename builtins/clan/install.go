@@ -19,6 +19,7 @@ import (
 
 	"infra/builtins/internal/call"
 	"infra/runtime"
+	"infra/runtime/remote"
 )
 
 var installSpec = call.Spec{
@@ -38,7 +39,7 @@ var installSpec = call.Spec{
 
 type installArgs struct {
 	Host     *runtime.Host `arg:"host" doc:"which machine, by the host's name; where it answers afterwards"`
-	Target   string        `arg:"target,keyword" default:"" doc:"where it answers until then, [user@]host[:port]; the same if not given"`
+	Target   call.Target   `arg:"target,keyword" default:"" doc:"where it answers until then, [user@]host[:port], or the host by ssh.at; the same if not given"`
 	Identity string        `arg:"identity,keyword" default:"" doc:"the file of the ssh key to log in with, from the project's root"`
 	BuildOn  string        `arg:"build_on,keyword" default:"" doc:"\"auto\", \"local\" or \"remote\"; what clan does if not given"`
 	Kexec    string        `arg:"kexec,keyword" default:"" doc:"another installer to start than clan's: a URL, or a file"`
@@ -60,23 +61,28 @@ func (d driver) install(c *call.Call, a installArgs) (starlark.Value, error) {
 	}
 	i := installing{d, a, at, c.Unknown()}
 	return c.Value(runtime.Op{
-		Host: a.Host.Name, Show: "clan machines install " + a.Host.Name,
+		Host: a.Host.Name, At: at, EndsHost: true, Show: "clan machines install " + a.Host.Name,
 		Here:    []string{d.dir},
 		Predict: i.predict, Run: i.run, NotKnown: func() starlark.Value { return i.result(i.unknown.As(runtime.StorePathShape)) },
 	})
 }
 
 // reachedAt is a host as it is reached at another place.
-func reachedAt(h *runtime.Host, target string) (*runtime.Host, error) {
-	if target == "" {
+func reachedAt(h *runtime.Host, target call.Target) (*runtime.Host, error) {
+	switch {
+	case target.Host != nil && target.Host.Name != h.Name:
+		return nil, fmt.Errorf("%s is another host than %s", target.Host.Name, h.Name)
+	case target.Host != nil:
+		return target.Host, nil
+	case target.Text == "":
 		return h, nil
 	}
-	ssh, err := parseTarget(target)
+	ssh, err := parseTarget(target.Text)
 	if err != nil {
 		return nil, err
 	}
 	at := *h
-	at.SSH = ssh
+	at.SSH, at.Place = ssh, nil
 	return &at, nil
 }
 
@@ -86,8 +92,8 @@ func (i installing) result(system starlark.Value) *runtime.Record {
 }
 
 // ready refuses what would fail, or do harm, and returns the call of clan and
-// the system that the machine is to run.
-func (i installing) ready(ctx context.Context) (argv []string, system string, err error) {
+// the system that the machine is to run. options are more of ssh's, for clan.
+func (i installing) ready(ctx context.Context, options []remote.Option) (argv []string, system string, err error) {
 	f, err := i.say(ctx, i.Host.Name)
 	if err != nil {
 		return nil, "", err
@@ -98,11 +104,11 @@ func (i installing) ready(ctx context.Context) (argv []string, system string, er
 	if err := i.hasVars(f); err != nil {
 		return nil, "", err
 	}
-	target, settings, err := i.reach(ctx, i.at, i.Identity)
+	target, settings, err := i.reach(ctx, i.at, i.Identity, options)
 	if err != nil {
 		return nil, "", err
 	}
-	settings = append(settings, setting{"target", target}, setting{"yes", ""}, setting{"no_persist_state", ""}, setting{"host_key_check", "accept-new"})
+	settings = append(settings, setting{"target", target}, setting{"yes", ""}, setting{"no_persist_state", ""}, setting{"host_key_check", i.hostKeyCheck()})
 	for _, s := range []setting{{"build_on", i.BuildOn}, {"kexec", i.Kexec}} {
 		if s.value != "" {
 			settings = append(settings, s)
@@ -120,6 +126,15 @@ func (i installing) ready(ctx context.Context) (argv []string, system string, er
 		return nil, "", fmt.Errorf("what %s is to run cannot be evaluated: %w", i.Host.Name, err)
 	}
 	return argv, system, nil
+}
+
+// hostKeyCheck is what clan is told of the host's key: infra has reached the
+// host before, and knows it.
+func (i installing) hostKeyCheck() string {
+	if i.at.Place != nil {
+		return "strict"
+	}
+	return "accept-new"
 }
 
 // noMac refuses what clan cannot do for a Mac, or would do to the wrong one:
@@ -155,7 +170,7 @@ func (i installing) hasVars(f flakeSays) error {
 
 // reach is how clan is told to reach a host: by what ssh's configuration says
 // of it, since clan does not read the one that infra was given.
-func (d driver) reach(ctx context.Context, h *runtime.Host, identity string) (target string, settings []setting, err error) {
+func (d driver) reach(ctx context.Context, h *runtime.Host, identity string, more []remote.Option) (target string, settings []setting, err error) {
 	e, err := d.pool.Endpoint(ctx, h)
 	if err != nil {
 		return "", nil, err
@@ -174,6 +189,11 @@ func (d driver) reach(ctx context.Context, h *runtime.Host, identity string) (ta
 	}
 	if len(e.ProxyJump) > 0 {
 		options.Set("ProxyJump", strings.Join(e.ProxyJump, ","))
+	}
+	for _, o := range more {
+		if o.Name != "HostName" && o.Name != "Port" && o.Name != "StrictHostKeyChecking" { // which clan says itself
+			options.Set(o.Name, o.Value)
+		}
 	}
 	if len(options) > 0 {
 		target += "?" + options.Encode()
@@ -196,7 +216,7 @@ func there(path string) bool {
 }
 
 func (i installing) predict(ctx context.Context) (runtime.Prediction, error) {
-	_, system, err := i.ready(ctx)
+	_, system, err := i.ready(ctx, nil)
 	if err != nil {
 		return runtime.Prediction{}, err
 	}
@@ -208,7 +228,12 @@ func (i installing) predict(ctx context.Context) (runtime.Prediction, error) {
 }
 
 func (i installing) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	argv, system, err := i.ready(ctx)
+	options, forget, err := i.pool.OpenSSH(ctx, i.at)
+	if err != nil {
+		return runtime.Result{}, fmt.Errorf("it does not answer, and nothing was done: %w", err)
+	}
+	defer forget()
+	argv, system, err := i.ready(ctx, options)
 	if err != nil {
 		return runtime.Result{}, err
 	}

@@ -25,6 +25,7 @@ func hostSpec() call.Spec {
 		Returns: "host", Fields: []call.Field{
 			{Name: "name", Type: "string", Doc: "how it is called"}, {Name: "system", Type: "string", Doc: "the nix system"}, {Name: "ssh", Type: "string", Doc: "what ssh reaches"},
 			{Name: "kind", Type: "string", Doc: "\"nixos\" or \"darwin\""}, {Name: "tags", Type: "tuple of strings", Doc: "words to choose hosts by"},
+			{Name: "address", Type: "string", Doc: "where ssh.at says that it is reached; None for any other host"},
 		},
 		Example: `mac = host("blackphos", system = "aarch64-darwin", ssh = "root@blackphos", tags = ["mac"])`,
 	}, newHost)

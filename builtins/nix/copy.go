@@ -83,10 +83,11 @@ func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	if err != nil {
 		return runtime.Result{}, err
 	}
-	target, env, err := cp.target(ctx, log)
+	target, env, done, err := cp.target(ctx, log)
 	if err != nil {
 		return runtime.Result{}, err
 	}
+	defer done()
 	fmt.Fprintf(log, "copying %s to %s\n", count(len(missing), "path"), cp.to.Name)
 	args := append([]string{"copy", "--no-check-sigs", "--to", target}, paths...)
 	if _, err := cp.nixCommand(ctx, log, env, args...); err != nil {
@@ -106,25 +107,47 @@ func copyError(err error) error {
 }
 
 // target returns the URL of the host's store and the environment in which nix
-// reaches it by ssh exactly as the rest of infra does.
-func (cp copying) target(ctx context.Context, log io.Writer) (string, map[string]runtime.Text, error) {
+// reaches it by ssh exactly as the rest of infra does, until done is called.
+func (cp copying) target(ctx context.Context, log io.Writer) (_ string, env map[string]runtime.Text, done func(), err error) {
 	daemon, err := cp.storeOf(cp.to, log).script(ctx, "looking for nix-daemon", remote.Command{}, "command -v nix-daemon || exit 127")
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	address, port, err := sshAddress(cp.to)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
-	opts, err := sshOptions(cp.sshConfig, port)
-	if err == nil {
-		opts, err = addressOptions(opts, cp.to)
-	}
+	place, done, err := cp.pool.OpenSSH(ctx, cp.to)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
+	}
+	opts, err := cp.options(place, port)
+	if err != nil {
+		done()
+		return "", nil, nil, err
 	}
 	query := url.Values{"remote-program": {strings.TrimSpace(daemon.Stdout)}}
-	return "ssh-ng://" + address + "?" + query.Encode(), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, nil
+	return "ssh-ng://" + address + "?" + query.Encode(), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, done, nil
+}
+
+// options are those of a place, which go first: of two for the same, ssh takes
+// the first.
+func (cp copying) options(place []remote.Option, port string) (string, error) {
+	opts := ""
+	for _, o := range place {
+		if strings.ContainsAny(o.Value, shellSigns) {
+			return "", fmt.Errorf("host %s: nix cannot be told of the ssh option %s=%q: it has a space or a sign that a shell reads", cp.to.Name, o.Name, o.Value)
+		}
+		opts += "-o " + o.Name + "=" + o.Value + " "
+	}
+	if len(place) > 0 {
+		port = "" // theirs
+	}
+	rest, err := sshOptions(cp.sshConfig, port)
+	if err != nil {
+		return "", err
+	}
+	return addressOptions(opts+rest, cp.to)
 }
 
 // sshAddress is the host as ssh is asked for it, so that ssh itself looks an

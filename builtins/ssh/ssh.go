@@ -1,5 +1,6 @@
 // Package ssh is the plan language's module ssh: what a plan does on a host.
 //
+//	ssh.at(host, address, key = "", trust = "known", instance = "") -> host
 //	ssh.run(host, command, reads = False, check = True, stdin = "", env = {}, sudo = False,
 //	        timeout = "", cwd = "", assume = None) -> command_result
 //	ssh.put(host, path, content = None, source = "", mode = "0644", owner = "", sudo = False) -> put_result
@@ -25,6 +26,7 @@ type module struct {
 func Specs(pool *remote.Pool, root string) []call.Spec {
 	m := module{pool, root}
 	return []call.Spec{
+		call.New(atSpec, m.at),
 		call.New(runSpec, m.run),
 		call.New(putSpec, m.put),
 		call.New(getSpec, m.get),

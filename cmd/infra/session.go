@@ -30,7 +30,7 @@ type session struct {
 // newSession makes an engine for the project at root, and the connections that
 // its plans use, until close is called.
 func (a *app) newSession(ctx context.Context, root string, f runFlags, to *outputs) *session {
-	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig})
+	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig, Contacts: filepath.Join(root, ".infra", "known_hosts"), LookOn: f.dryRun})
 	specs := builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})
 	s := &session{app: a, root: root, flags: f, to: to, engine: engine.New(root, specs), pool: pool}
 	s.hard, s.stop, s.release = signals(ctx)

@@ -24,6 +24,9 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	if op.Assumes != "" && (o != nil || op.Effect != runtime.Read) {
 		out.note = strings.TrimPrefix(out.note+"; "+op.Assumes, "; ")
 	}
+	if op.At != nil && op.At.Place != nil {
+		out.note = strings.TrimPrefix(out.note+"; "+op.At.Place.String(), "; ")
+	}
 	if op.Effect == runtime.Read {
 		return observe(ctx, op, o)
 	}

@@ -33,14 +33,8 @@ type hostLocks struct {
 	cancel context.CancelCauseFunc
 	taking sync.WaitGroup // those of the start
 
-	by map[string]*hostClaim // by the host's name
-}
-
-// A hostClaim is what the run has of one host's lock.
-type hostClaim struct {
-	turn chan struct{} // to take it, or to look whether it is held
-	lock *HostLock     // nil: it is not taken
-	gone error         // why it was lost, for good
+	mu sync.Mutex
+	by map[claimed]*hostClaim
 }
 
 const (
@@ -66,11 +60,8 @@ func (r *run) lockHosts(ctx context.Context, until *time.Time) error {
 	defer done()
 	refused := ""
 	return r.await(stoppable, until, runtime.Event{}, func(waiting context.Context) (err error) {
-		l := &hostLocks{run: r, by: map[string]*hostClaim{}}
+		l := &hostLocks{run: r, by: map[claimed]*hostClaim{}}
 		l.ctx, l.cancel = context.WithCancelCause(ctx)
-		for _, h := range r.plan.Hosts {
-			l.by[h.Name] = &hostClaim{turn: make(chan struct{}, 1)}
-		}
 		refused, err = l.takeAll(waiting, refused)
 		if err != nil {
 			l.release()
@@ -157,7 +148,7 @@ func (r *run) isOlder(refusal error) bool {
 // it since it was first taken: one that was lost is only taken again where the
 // host has been booted since, which is what ended it.
 func (l *hostLocks) hold(ctx context.Context, h *runtime.Host) (*HostLock, error) {
-	c := l.by[h.Name]
+	c := l.claim(h)
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -236,12 +227,16 @@ func (l *HostLock) guard(ctx context.Context) (context.Context, func()) {
 // here where it could not. To read needs none.
 func locked(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
-		if op.Effect == runtime.Read || op.Host == "" || r.locks == nil {
+		if op.Effect == runtime.Read || op.Host == "" || op.Needs != nil || r.locks == nil {
 			return next(ctx, op)
 		}
 		lock, err := r.heldFor(ctx, op)
 		if err != nil {
 			return runtime.Result{}, notStarted{fmt.Errorf("%s on %s was not started: %w", op.Name, op.Host, err)}
+		}
+		if op.EndsHost {
+			defer r.locks.ended(op.Host)
+			return next(ctx, op)
 		}
 		ctx, done := lock.guard(ctx)
 		defer done()
@@ -265,6 +260,9 @@ func (r *run) heldFor(ctx context.Context, op runtime.Op) (lock *HostLock, err e
 	ctx, done := endingWith(ctx, r.stop)
 	defer done()
 	h := r.plan.Host(op.Host)
+	if op.At != nil {
+		h = op.At
+	}
 	err = r.await(ctx, new(time.Time), taskOf(ctx).event(runtime.Waiting), func(ctx context.Context) (err error) {
 		lock, err = r.locks.hold(ctx, h)
 		return err

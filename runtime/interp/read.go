@@ -35,7 +35,9 @@ type Interp struct {
 func New(root string, specs []builtins.Spec, do runtime.Do) *Interp {
 	byName := make(map[string]builtins.Spec, len(specs))
 	for _, s := range specs {
-		byName[s.Name] = s
+		if s.Receiver == "" { // what a method is called on is not known before it runs
+			byName[s.Name] = s
+		}
 	}
 	return &Interp{Forms: DryRunForms(), root: root, predeclared: builtins.Predeclared(specs, do), specs: byName}
 }

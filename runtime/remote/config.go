@@ -28,6 +28,11 @@ type Config struct {
 	// Grace is how long a cancelled command has between TERM and KILL; 10 s
 	// where it is 0.
 	Grace time.Duration
+
+	// Contacts is the file of the hosts that are trusted on first use; ""
+	// keeps them for the pool's life. With LookOn it is read and not written.
+	Contacts string
+	LookOn   bool
 }
 
 func (c Config) withDefaults() Config {
@@ -35,7 +40,7 @@ func (c Config) withDefaults() Config {
 		c.ConnectTimeout = 10 * time.Second
 	}
 	if c.Grace <= 0 {
-		c.Grace = defaultGrace
+		c.Grace = DefaultGrace
 	}
 	return c
 }
@@ -59,6 +64,7 @@ type Endpoint struct {
 	ConnectTimeout  time.Duration
 
 	jump *Endpoint // the hop before this one, nil where there is none
+	as   *identity // by what the host is known at an address of its own; nil for any other
 }
 
 // Address is "host:port".
@@ -77,8 +83,11 @@ func (e *Endpoint) String() string {
 // key is equal for endpoints that may share a connection.
 func (e *Endpoint) key() string {
 	same := *e
-	same.Destination, same.ProxyJump, same.jump = "", nil, nil
+	same.Destination, same.ProxyJump, same.jump, same.as = "", nil, nil, nil
 	key := fmt.Sprintf("%#v", same)
+	if e.as != nil {
+		key += fmt.Sprintf(" as %#v", *e.as)
+	}
 	if e.jump != nil {
 		key += " by " + e.jump.key()
 	}

@@ -88,7 +88,7 @@ func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Clien
 	silent := time.AfterFunc(e.ConnectTimeout, func() { cancel(errConnectTimeout) })
 	defer silent.Stop()
 	defer time.AfterFunc(slowLogin*e.ConnectTimeout, func() { cancel(errConnectTimeout) }).Stop()
-	d := &dialing{endpoint: e, heard: func() { silent.Reset(e.ConnectTimeout) }}
+	d := &dialing{pool: p, endpoint: e, heard: func() { silent.Reset(e.ConnectTimeout) }}
 	client, stream, err := d.dial(ctx, jump)
 	if err == nil {
 		go func() { // sshd counts a login as unfinished until it answers behind it
@@ -109,6 +109,7 @@ func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Clien
 
 // A dialing is one try to connect.
 type dialing struct {
+	pool     *Pool
 	endpoint *Endpoint
 	heard    func() // the server said something
 	stage    atomic.Int32
@@ -116,7 +117,7 @@ type dialing struct {
 
 func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, *stream, error) {
 	e := d.endpoint
-	check, err := newHostKeyCheck(e, func() { d.stage.Store(stageLogin) })
+	check, err := d.pool.newHostKeyCheck(e, func() { d.stage.Store(stageLogin) })
 	if err != nil {
 		return nil, nil, err
 	}

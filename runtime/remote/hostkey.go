@@ -19,6 +19,7 @@ import (
 // A hostKeyCheck decides whether a host is the one that its name says. It is
 // always strict: StrictHostKeyChecking is not asked.
 type hostKeyCheck struct {
+	pool        *Pool
 	endpoint    *Endpoint
 	db          knownHosts
 	authorities knownHosts // that may sign for the host
@@ -28,10 +29,13 @@ type hostKeyCheck struct {
 	problem     error      // why the key is not accepted
 }
 
-func newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) {
-	db, err := readKnownHosts(e.KnownHosts)
-	if err != nil {
-		return nil, err
+func (p *Pool) newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) {
+	var db knownHosts
+	if e.as.asksKnownHosts() {
+		var err error
+		if db, err = readKnownHosts(e.KnownHosts); err != nil {
+			return nil, err
+		}
 	}
 	if e.RevokedHostKeys != "" {
 		revoked, err := readRevoked(e.RevokedHostKeys)
@@ -40,8 +44,12 @@ func newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) {
 		}
 		db = append(db, revoked...)
 	}
-	lines, bare := db.of(e.HostName, e.Port, e.HostKeyAlias)
-	c := &hostKeyCheck{endpoint: e, db: db, known: lines.marked(""), seen: seen}
+	if !e.as.asksKnownHosts() {
+		known, err := p.keysOf(e.as)
+		return &hostKeyCheck{pool: p, endpoint: e, db: db, known: known, seen: seen}, err
+	}
+	lines, bare := db.of(e.knownAs())
+	c := &hostKeyCheck{pool: p, endpoint: e, db: db, known: lines.marked(""), seen: seen}
 	c.authorities = append(lines.marked("cert-authority"), bare.marked("cert-authority")...)
 	if len(c.known) == 0 {
 		c.bare = bare.marked("")
@@ -112,6 +120,9 @@ func keyType(algorithm string) string {
 func (c *hostKeyCheck) callback(_ string, _ net.Addr, key ssh.PublicKey) error {
 	c.seen()
 	c.problem = c.check(key)
+	if c.problem == nil {
+		c.pool.accepted(c.endpoint, key)
+	}
 	return c.problem
 }
 
@@ -140,15 +151,21 @@ func (c *hostKeyCheck) checkKey(key ssh.PublicKey) error {
 	if c.known.has(key) || c.bare.has(key) {
 		return nil
 	}
-	if len(c.known) > 0 {
+	as := c.endpoint.as
+	switch {
+	case as != nil && as.pins != "":
+		return c.notPinned(key)
+	case as != nil && as.firstUse:
+		return c.firstUse(key)
+	case len(c.known) > 0:
 		return c.changed(key)
 	}
 	err := fmt.Errorf("the host key of %s is not known: %s is in none of %s",
 		c.endpoint, fingerprint(key), strings.Join(c.endpoint.KnownHosts, ", "))
 	return runtime.WithHint(err,
 		"compare the fingerprint with the one the host itself shows (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), "+
-			"then accept it with: ssh %s; or add this line to %s: %s %s",
-		c.endpoint.Destination, c.file(), c.name(), authorizedKey(key))
+			"then %sadd this line to %s: %s %s",
+		c.accept(), c.file(), c.name(), authorizedKey(key))
 }
 
 func (c *hostKeyCheck) changed(key ssh.PublicKey) error {
@@ -156,8 +173,17 @@ func (c *hostKeyCheck) changed(key ssh.PublicKey) error {
 		fmt.Errorf("THE HOST KEY OF %s HAS CHANGED: it shows %s, but %s says %s. "+
 			"Either the host was installed anew, or someone answers in its place. Nothing was sent",
 			c.endpoint, fingerprint(key), c.known[0], fingerprint(c.known[0].key)),
-		"only when you know why the key changed, and have compared the new fingerprint on the host: ssh-keygen -f %s -R %q, then ssh %s",
-		c.known[0].file, c.name(), c.endpoint.Destination)
+		"only when you know why the key changed, and have compared the new fingerprint on the host: ssh-keygen -f %s -R %q, then %sadd this line: %s %s",
+		c.known[0].file, c.name(), c.accept(), c.name(), authorizedKey(key))
+}
+
+// accept is how a person takes the key of a host over by ssh, which knows
+// nothing of an address that only a plan has.
+func (c *hostKeyCheck) accept() string {
+	if c.endpoint.as != nil {
+		return ""
+	}
+	return "accept it with: ssh " + c.endpoint.Destination + "; or "
 }
 
 // checkCertificate is for one that a trusted authority has signed.
@@ -191,9 +217,10 @@ func (c *hostKeyCheck) checkCertificate(certificate *ssh.Certificate) error {
 // principal is the certificate's principal that means the host, or else the
 // name that is missing.
 func (c *hostKeyCheck) principal(certificate *ssh.Certificate) (string, bool) {
-	name := strings.ToLower(c.endpoint.HostName)
-	if c.endpoint.HostKeyAlias != "" {
-		name = c.endpoint.HostKeyAlias
+	hostName, _, alias := c.endpoint.knownAs()
+	name := strings.ToLower(hostName)
+	if alias != "" {
+		name = alias
 	}
 	for _, p := range certificate.ValidPrincipals {
 		if matchPattern(strings.ToLower(p), strings.ToLower(name)) {
@@ -248,12 +275,12 @@ func (c *hostKeyCheck) file() string {
 
 // name is what known_hosts calls the host.
 func (c *hostKeyCheck) name() string {
-	e := c.endpoint
+	hostName, port, alias := c.endpoint.knownAs()
 	switch {
-	case e.HostKeyAlias != "":
-		return e.HostKeyAlias
-	case e.Port == 22:
-		return e.HostName
+	case alias != "":
+		return alias
+	case port == 22:
+		return hostName
 	}
-	return "[" + e.HostName + "]:" + strconv.Itoa(e.Port)
+	return "[" + hostName + "]:" + strconv.Itoa(port)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/sync/singleflight"
 
 	"infra/runtime"
@@ -22,12 +23,15 @@ type Pool struct {
 	ctx       context.Context // ends with Close
 	stop      context.CancelCauseFunc
 	flights   singleflight.Group
+	contacts  *contacts
 	numbers   sync.Map // of units that were settled not to have begun: the next one's, by host and name
 
 	mu       sync.Mutex
 	lookedUp map[string]*Endpoint     // by destination
 	conns    map[string]*conn         // by the endpoint's key
 	gates    map[string]chan struct{} // by the address that shakes hands
+	shown    map[string]ssh.PublicKey // the keys that were accepted last, by the endpoint's key
+	notes    map[string][]string      // what there is to say of them
 }
 
 var errClosed = errors.New("the connections to the hosts are closed")
@@ -37,7 +41,9 @@ func NewPool(config Config) *Pool {
 	ctx, stop := context.WithCancelCause(context.Background())
 	return &Pool{
 		config: config.withDefaults(), keepalive: 15 * time.Second, ctx: ctx, stop: stop,
+		contacts: &contacts{file: config.Contacts, lookOn: config.LookOn},
 		lookedUp: map[string]*Endpoint{}, conns: map[string]*conn{}, gates: map[string]chan struct{}{},
+		shown: map[string]ssh.PublicKey{}, notes: map[string][]string{},
 	}
 }
 
@@ -55,7 +61,7 @@ func (p *Pool) Close() error {
 
 // Endpoint says how h would be reached. It connects to nothing.
 func (p *Pool) Endpoint(ctx context.Context, h *runtime.Host) (Endpoint, error) {
-	e, err := p.resolve(ctx, destinationOf(h), nil)
+	e, err := p.endpoint(ctx, h)
 	if err != nil {
 		return Endpoint{}, err
 	}
@@ -77,11 +83,13 @@ func destinationOf(h *runtime.Host) string {
 
 // to returns a connection to h.
 func (p *Pool) to(ctx context.Context, h *runtime.Host) (*conn, error) {
-	e, err := p.resolve(ctx, destinationOf(h), nil)
+	e, err := p.endpoint(ctx, h)
 	if err != nil {
 		return nil, err
 	}
-	return p.connect(ctx, e)
+	c, err := p.connect(ctx, e)
+	p.tell(ctx, e)
+	return c, err
 }
 
 // resolve looks a destination up, and the hops on the way to it. The trail is
@@ -226,14 +234,14 @@ func (p *Pool) enter(ctx context.Context, e *Endpoint, jump *conn) (leave func()
 // Run runs cmd on h. The host ends the command when ctx ends, when the
 // connection is lost and when infra dies: TERM to its process group, KILL
 // after the grace. Run then returns ctx's cause, or an error that is
-// [ErrLost].
+// [runtime.ErrUntold].
 //
 // All of the input is on the host before the command starts. Output that a
 // daemon holds open after the command's end is read for 2 seconds more.
 //
 // A command that runs as a unit goes on where the run is interrupted, the
 // connection lost or infra dead, and only another end of ctx ends it. A lost
-// connection is made again; the error of a command that goes on is [ErrLost].
+// connection is made again; the error of a command that goes on is [runtime.ErrUntold].
 func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, error) {
 	if ctx.Err() != nil {
 		return Exit{}, context.Cause(ctx)

@@ -41,6 +41,10 @@ type Spec struct {
 	Fields  []Field        // the result's fields
 	Example string         // a few lines that a test runs
 
+	// Receiver is the builtin whose result has this one as a method,
+	// "terraform.dir"; "" for a function of a module.
+	Receiver string
+
 	run func(*Call, starlark.Tuple, []starlark.Tuple) (starlark.Value, error)
 }
 
@@ -58,7 +62,7 @@ func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.spec.Name, err)
 		}
-		c.args, c.needs = given.kept, given.needs
+		c.args, c.needs, c.placed = given.kept, given.needs, given.placed
 		if c.needs != nil && c.spec.Level == Anywhere {
 			return c.spec.notKnown(*c.needs), nil
 		}
@@ -78,6 +82,7 @@ func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
 type Call struct {
 	Thread *starlark.Thread
 	Pos    syntax.Position // of the call in the plan
+	Recv   starlark.Value  // what a method was called on; nil for a function
 
 	spec  *Spec
 	do    runtime.Do
@@ -85,6 +90,8 @@ type Call struct {
 	args  runtime.Args
 	needs *runtime.Unknown // an argument, or a part of one, that is not known yet
 	asked bool             // for an operation
+
+	placed []*runtime.Host // those among the arguments that are reached at an address of their own
 }
 
 // Context is the run's: it ends when the run is to stop.
@@ -102,6 +109,12 @@ func (c *Call) Read(op runtime.Op) (runtime.Result, error) {
 	return c.ask(op, runtime.Read)
 }
 
+// Change asks for an operation that can be undone or repeated, of a builtin that
+// destroys when it is called otherwise.
+func (c *Call) Change(op runtime.Op) (runtime.Result, error) {
+	return c.ask(op, runtime.Change)
+}
+
 func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	c.asked = true
 	op.Effect, op.Pos = e, c.Pos
@@ -114,6 +127,7 @@ func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	if op.NotKnown == nil {
 		op.NotKnown = c.NotKnown
 	}
+	c.place(&op)
 	if c.needs != nil { // a path among the arguments may be what is not known
 		op.Needs, op.Looks, op.Alters = c.needs, nil, nil
 	}
@@ -181,15 +195,20 @@ func (c *Call) Report(hint, format string, args ...any) {
 }
 
 // Builtin makes the Starlark value of a spec whose operations go through do.
-func (s Spec) Builtin(do runtime.Do) *starlark.Builtin {
+func (s Spec) Builtin(do runtime.Do) *starlark.Builtin { return s.builtin(do, nil) }
+
+// Method is s as a method of recv, a value that the call c makes. Its
+// operations go through the same door as the call's.
+func (c *Call) Method(s Spec, recv starlark.Value) *starlark.Builtin { return s.builtin(c.do, recv) }
+
+func (s Spec) builtin(do runtime.Do, recv starlark.Value) *starlark.Builtin {
 	spec := &s
-	short := s.Name[strings.LastIndexByte(s.Name, '.')+1:]
-	return starlark.NewBuiltin(short, func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	return starlark.NewBuiltin(last(s.Name), func(t *starlark.Thread, _ *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 		ctx := runtime.ContextOf(t)
 		if err := spec.allowed(ctx); err != nil {
 			return nil, err
 		}
-		return spec.run(&Call{Thread: t, Pos: t.CallFrame(1).Pos, spec: spec, do: do, ctx: ctx}, args, kwargs)
+		return spec.run(&Call{Thread: t, Pos: t.CallFrame(1).Pos, Recv: recv, spec: spec, do: do, ctx: ctx}, args, kwargs)
 	})
 }
 
@@ -243,10 +262,13 @@ func (s *Spec) Accepts(positional int, named []string) []error {
 
 // Modules makes the names a plan sees from specs: "fail" is a function,
 // "nix.build" a function of the module nix, "nix.flake.check" one of a module
-// within it.
+// within it. A method is of no module.
 func Modules(do runtime.Do, specs []Spec) starlark.StringDict {
 	top := starlark.StringDict{}
 	for _, s := range specs {
+		if s.Receiver != "" {
+			continue
+		}
 		path := strings.Split(s.Name, ".")
 		members, prefix := top, ""
 		for _, name := range path[:len(path)-1] {

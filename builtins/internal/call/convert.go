@@ -56,6 +56,8 @@ type converter struct {
 // converters is the whole set of parameter types.
 var converters = map[reflect.Type]converter{
 	reflect.TypeFor[string]():                  {"string", toString},
+	reflect.TypeFor[Late]():                    {"string", toLate},
+	reflect.TypeFor[Target]():                  {"string or host", toTarget},
 	reflect.TypeFor[bool]():                    {"bool", toBool},
 	reflect.TypeFor[int]():                     {"int", toInt},
 	reflect.TypeFor[[]string]():                {"list of strings", toStrings},

@@ -20,7 +20,7 @@ func (s Spec) Manual() string {
 			names = append(names, p.Name)
 		}
 	}
-	fmt.Fprintf(&b, "%s(%s)", s.Name, strings.Join(names, ", "))
+	fmt.Fprintf(&b, "%s(%s)", s.called(), strings.Join(names, ", "))
 	if s.Returns != "" {
 		fmt.Fprintf(&b, " -> %s", s.Returns)
 	}
@@ -47,7 +47,21 @@ func (s Spec) Manual() string {
 	return b.String()
 }
 
+// called is the builtin's name as a plan writes it. A method's value has the
+// name of what made it.
+func (s Spec) called() string {
+	if s.Receiver == "" {
+		return s.Name
+	}
+	return last(s.Receiver) + "." + last(s.Name)
+}
+
+func last(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
+
 func (s Spec) where() string {
+	if s.Receiver != "" {
+		return fmt.Sprintf("A method of what %s returns. Effect: %s. It is called inside a step.", s.Receiver, s.Effect)
+	}
 	switch s.Level {
 	case InFile:
 		return "Declares: it is called at the top level of a file."

@@ -51,6 +51,8 @@ func paramsOf[A any]() []Param {
 type unpacked struct {
 	kept  runtime.Args     // as an operation has them
 	needs *runtime.Unknown // the first that is not known yet
+
+	placed []*runtime.Host // those that are reached at an address of their own
 }
 
 // unpack fills the struct that into points to. What is not known yet is
@@ -84,6 +86,7 @@ func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tup
 			out.needs = needs
 		}
 		out.kept[p.Name] = keep(field.Interface())
+		out.placed = append(out.placed, placedIn(field.Interface())...)
 	}
 	return out, nil
 }
@@ -185,13 +188,9 @@ func setDefault(f reflect.Value, def string) error {
 func keep(v any) any {
 	switch v := v.(type) {
 	case *runtime.Host:
-		return v.Name
+		return keepHost(v)
 	case []*runtime.Host:
-		names := make([]string, len(v))
-		for i, h := range v {
-			names[i] = h.Name
-		}
-		return names
+		return keepHosts(v)
 	case *runtime.StorePath:
 		return v.Path
 	case runtime.Text:
@@ -202,7 +201,14 @@ func keep(v any) any {
 	case *runtime.Text:
 		return keep(*v)
 	case Hosts:
-		return keep([]*runtime.Host(v))
+		return keepHosts(v)
+	case Late:
+		return v.Text
+	case Target:
+		if v.Host != nil {
+			return keepHost(v.Host)
+		}
+		return v.Text
 	case StorePaths:
 		paths := make([]string, len(v))
 		for i, p := range v {

@@ -28,7 +28,7 @@ func represent(v starlark.Value, to reflect.Type, name string) (starlark.Value, 
 
 // takesAnything: such a parameter is handed on as it is.
 func takesAnything(t reflect.Type) bool {
-	return t == reflect.TypeFor[starlark.Value]() || t == reflect.TypeFor[[]starlark.Value]() || t == reflect.TypeFor[starlark.Callable]()
+	return t == reflect.TypeFor[starlark.Value]() || t == reflect.TypeFor[[]starlark.Value]() || t == reflect.TypeFor[starlark.Callable]() || t == reflect.TypeFor[Late]()
 }
 
 // A representation is how a parameter's type holds what is not known.
@@ -39,6 +39,7 @@ type representation struct {
 
 var representations = map[reflect.Type]representation{
 	reflect.TypeFor[string]():                  {nameOf, []string{"string", "store_path"}},
+	reflect.TypeFor[Target]():                  {nameOf, []string{"string"}},
 	reflect.TypeFor[runtime.Text]():            {nameOf, []string{"string", "bytes", "secret"}},
 	reflect.TypeFor[*runtime.Text]():           {nameOf, []string{"string", "bytes", "secret"}},
 	reflect.TypeFor[*runtime.StorePath]():      {pathOf, []string{"string", "store_path"}},
