@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"infra/runtime"
 )
@@ -59,6 +59,10 @@ func (r *ready) init(ctx context.Context, log *lineLog) error {
 		log.printf("warning: TF_CLI_CONFIG_FILE names %s, which cannot be read", name)
 	}
 	said, ended, err := r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
+	if err == nil && !ended.Success() && said.lacksFlag("-json") { // terraform before 1.9
+		args = slices.Delete(args, 1, 2)
+		said, ended, err = r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
+	}
 	if err != nil {
 		return r.failed("init", ctx, err)
 	}
@@ -200,8 +204,6 @@ func (r *ready) initError(ctx context.Context, said *stream, ended string) error
 			lockFile, r.named(), r.Path)
 	case said.has("Backend configuration changed", "input is disabled", "Error asking for state migration action"):
 		return runtime.WithHint(err, "the state seems to have moved; move it with: TF_DATA_DIR=%s %s -chdir=%s init -migrate-state", r.data(), r.named(), r.work)
-	case strings.Contains(text, "flag provided but not defined"):
-		return runtime.WithHint(err, "terraform 1.9 or newer is needed, or OpenTofu 1.8")
 	}
 	return err
 }

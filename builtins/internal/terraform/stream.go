@@ -98,6 +98,11 @@ func (s *stream) stderr(line []byte) {
 	s.log.printf("%s", text)
 }
 
+// lacksFlag says whether the program does not know a flag.
+func (s *stream) lacksFlag(flag string) bool {
+	return slices.Contains(s.plain, "flag provided but not defined: "+flag)
+}
+
 func (s *stream) take(m message) {
 	switch {
 	case m.Diagnostic != nil:
