@@ -14,13 +14,14 @@ var layers = []string{
 	"runtime/journal runtime/remote",
 	"builtins/internal/call builtins/internal/sshdtest runtime/preview",
 	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest",
-	"builtins/internal/clantest builtins/internal/sops",
-	"builtins/clan builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh",
+	"builtins/internal/clantest builtins/internal/sops builtins/internal/terraform builtins/internal/terraform/terraformtest",
+	"builtins/clan builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh builtins/terraform",
 	"builtins",
 	"runtime/interp",
 	"runtime/engine",
+	"examples/lab/tools",
 	"examples/lab/fleet",
-	"cmd/infra examples/bench examples/lab examples/lab/clan",
+	"cmd/infra examples/bench examples/lab examples/lab/clan examples/lab/hetzner",
 }
 
 func TestLayers(t *testing.T) {

@@ -26,7 +26,14 @@ type hostState struct {
 
 func takeSnapshot(f *fleet.Fleet) (snapshot, error) {
 	s := snapshot{}
+	running, err := f.Running()
+	if err != nil {
+		return nil, err
+	}
 	for _, h := range f.Hosts() {
+		if running[h.Name] == 0 {
+			continue
+		}
 		files, err := f.Files(h.Name)
 		if err != nil {
 			return nil, err
@@ -43,7 +50,16 @@ func takeSnapshot(f *fleet.Fleet) (snapshot, error) {
 // printChanges says, host by host, what is different after.
 func printChanges(w io.Writer, before, after snapshot) {
 	var same []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if _, ok := after[name]; !ok {
+			fmt.Fprintf(w, "\n%s is gone\n", name)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(after)) {
+		if _, ok := before[name]; !ok {
+			fmt.Fprintf(w, "\n%s is new: it runs %s\n", name, orNone(after[name].files[currentSystem].Target))
+			continue
+		}
 		lines := changesOf(before[name], after[name])
 		if len(lines) == 0 {
 			same = append(same, name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,6 +99,63 @@ func TestLifeOfALabWithSystemd(t *testing.T) {
 				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
 			}
 		})
+	}
+}
+
+func TestLifeOfALabWithACloud(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "lab")
+	t.Cleanup(func() {
+		if _, errs, code := lab(t, state, "down"); code != 0 {
+			t.Error(errs)
+		}
+	})
+	tests := []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string
+	}{
+		{"no such host", []string{"up", "--net", fleet.RandomNet(), "--cloud", "cinabar"}, 1, "", `no host "cinabar"`},
+		{"up", []string{"up", "--cloud", "cinnabar"}, 0, "", "lab: blackphos rosegold argentum stibnite up in"},
+		{"status", []string{"status"}, 0, "cinnabar   down, cloud", ""},
+		{"a host that is up", []string{"up", "--cloud", "blackphos"}, 1, "", "blackphos is up, and the cloud did not make it"},
+		{"another command of infra", []string{"infra", "version"}, 0, "", ""},
+		{"and one that fails", []string{"infra", "log", "nothing"}, 1, "", "there is no run"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, code := lab(t, state, tt.args...)
+			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
+				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestWhichPlansUseTerraform(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"plans/uses.star":     "tf = terraform.dir(\"a\")\n",
+		"plans/loads.star":    "load(\"lib/more.star\", \"x\")\n",
+		"plans/lib/more.star": "load(\n    \"//plans/uses.star\",\n    \"tf\",\n)\nload(\"//plans/circle.star\", \"y\")\n",
+		"plans/circle.star":   "load(\"lib/more.star\", \"x\")\n",
+		"plans/none.star":     "load(\"missing.star\", \"x\")\nlog(\"terraform\")\n",
+	} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, want := range map[string]bool{
+		"plans/uses.star": true, "plans/loads.star": true, "plans/circle.star": true, "plans/none.star": false, "plans/nowhere.star": false,
+	} {
+		if got := usesTerraform(root, filepath.Join(root, file)); got != want {
+			t.Errorf("%s: %v", file, got)
+		}
 	}
 }
 

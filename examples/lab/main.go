@@ -4,6 +4,7 @@
 //	go run ./examples/lab run plans/blackphos.star
 //	go run ./examples/lab up|down|status|shell HOST
 //	go run ./examples/lab up --systemd cinnabar
+//	go run ./examples/lab infra undo last
 //	go run ./examples/lab test
 package main
 
@@ -50,6 +51,6 @@ func rootCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.PersistentFlags().StringVar(&o.State, "state", "", "the fleet's folder (default infra-lab in the temporary folder)")
 	root.PersistentFlags().StringVar(&o.Net, "net", "", "the first three numbers of the hosts' loopback addresses (default "+fleet.DefaultNet+")")
-	root.AddCommand(upCommand(&o), downCommand(&o), statusCommand(&o), shellCommand(&o), runCommand(&o), testCommand())
+	root.AddCommand(upCommand(&o), downCommand(&o), statusCommand(&o), shellCommand(&o), runCommand(&o), infraCommand(&o), testCommand())
 	return root
 }

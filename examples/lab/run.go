@@ -7,12 +7,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"infra/examples/lab/fleet"
+	"infra/examples/lab/tools"
 )
 
 func runCommand(o *fleet.Options) *cobra.Command {
@@ -28,12 +30,42 @@ func runCommand(o *fleet.Options) *cobra.Command {
 	return cmd
 }
 
+// infraCommand is for all that infra has beside run: resume, undo, log.
+func infraCommand(o *fleet.Options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "infra COMMAND...",
+		Short: "Run another command of infra in the lab's project",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root, err := checkout()
+			if err != nil {
+				return err
+			}
+			f, err := fleet.Open(o.State)
+			if err != nil {
+				return err
+			}
+			if err := buildPrograms(cmd, f, root); err != nil {
+				return err
+			}
+			child := exec.Command(filepath.Join(f.Bin(), "infra"), args...)
+			child.Dir, child.Env = f.Project(), append(os.Environ(), f.Env()...)
+			return passThrough(cmd, child)
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
 // runPlan copies this checkout's plans to the lab's project and runs one
 // there, then shows what that changed, also if it failed.
 func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
 	root, err := checkout()
 	if err != nil {
 		return err
+	}
+	if usesTerraform(root, args[0]) {
+		o.Cloud = []string{"cinnabar"}
 	}
 	f, err := up(cmd, o)
 	if err != nil {
@@ -61,6 +93,33 @@ func runPlan(cmd *cobra.Command, o fleet.Options, args []string) error {
 	printChanges(cmd.ErrOrStderr(), before, after)
 	return failed
 }
+
+// usesTerraform says whether a plan of the checkout, or a file that it loads,
+// has terraform make servers. It needs the tools for that then, and the cloud.
+func usesTerraform(root, file string) bool {
+	files := []string{filepath.Join(root, inProject(root, file))}
+	for i := 0; i < len(files); i++ {
+		text, err := os.ReadFile(files[i])
+		if err != nil {
+			continue // infra says what is wrong with it
+		}
+		if strings.Contains(string(text), "terraform.") {
+			return true
+		}
+		for _, load := range loads.FindAllStringSubmatch(string(text), -1) {
+			next := filepath.Join(filepath.Dir(files[i]), load[1])
+			if fromRoot, ok := strings.CutPrefix(load[1], "//"); ok {
+				next = filepath.Join(root, fromRoot)
+			}
+			if !slices.Contains(files, next) {
+				files = append(files, next)
+			}
+		}
+	}
+	return false
+}
+
+var loads = regexp.MustCompile(`(?m)^load\(\s*"([^"]+)"`)
 
 // buildPrograms builds the infra of the checkout, and the lab's clan, into the
 // fleet's own folder of programs.
@@ -105,6 +164,9 @@ func testCommand() *cobra.Command {
 				return err
 			}
 			if err := install(cmd.Context(), slices.Concat(labTools, systemdTools, testTools)); err != nil {
+				return err
+			}
+			if err := tools.Install(cmd.Context(), cmd.ErrOrStderr(), root, tools.Terraform, tools.Provider, tools.Tofu); err != nil {
 				return err
 			}
 			return passThrough(cmd, goCommand(root, append([]string{"test", "./..."}, args...)...))

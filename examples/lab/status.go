@@ -17,6 +17,7 @@ type hostStatus struct {
 	Name      string `json:"name"`
 	Up        bool   `json:"up"`
 	Systemd   bool   `json:"systemd"`
+	Cloud     bool   `json:"cloud"`
 	Address   string `json:"address"`
 	For       string `json:"stands_in_for"`
 	System    string `json:"current_system,omitempty"`
@@ -55,7 +56,7 @@ func statusOf(f *fleet.Fleet) ([]hostStatus, error) {
 	}
 	var rows []hostStatus
 	for _, h := range f.Hosts() {
-		row := hostStatus{Name: h.Name, Systemd: h.Systemd, Address: fmt.Sprintf("%s:%d", h.Address, fleet.Port), For: h.System}
+		row := hostStatus{Name: h.Name, Systemd: h.Systemd, Cloud: h.Cloud, Address: fmt.Sprintf("%s:%d", h.Address, fleet.Port), For: h.System}
 		if row.Up = running[h.Name] != 0; row.Up {
 			files, err := f.Files(h.Name)
 			if err != nil {
@@ -89,6 +90,9 @@ func printStatus(out io.Writer, rows []hostStatus) error {
 		}
 		if r.Systemd {
 			state += ", systemd"
+		}
+		if r.Cloud {
+			state += ", cloud"
 		}
 		if r.System != "" {
 			system = r.System

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"infra/examples/lab/fleet"
+	"infra/examples/lab/tools"
 )
 
 func upCommand(o *fleet.Options) *cobra.Command {
@@ -25,17 +26,27 @@ func upCommand(o *fleet.Options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&o.Systemd, "systemd", nil, "hosts that boot a real systemd, on a Debian of their own (the first time on a machine takes a minute)")
+	cmd.Flags().StringSliceVar(&o.Cloud, "cloud", nil, "hosts that exist only once terraform has made them, by the stand-in for Hetzner's API (the first time on a machine takes some minutes)")
 	return cmd
 }
 
 // up installs what is missing and brings up the fleet, and says so.
 func up(cmd *cobra.Command, o fleet.Options) (*fleet.Fleet, error) {
-	tools := labTools
+	needed := labTools
 	if len(o.Systemd) > 0 {
-		tools = slices.Concat(labTools, systemdTools)
+		needed = slices.Concat(labTools, systemdTools)
 	}
-	if err := install(cmd.Context(), tools); err != nil {
+	if err := install(cmd.Context(), needed); err != nil {
 		return nil, err
+	}
+	if len(o.Cloud) > 0 {
+		root, err := checkout()
+		if err != nil {
+			return nil, err
+		}
+		if err := tools.Install(cmd.Context(), cmd.ErrOrStderr(), root, tools.Terraform, tools.Provider); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Systemd) > 0 && !fleet.HasTree() {
 		fmt.Fprintln(cmd.ErrOrStderr(), "lab: making the root of hosts with systemd, for the first time on this machine")

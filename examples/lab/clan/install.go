@@ -59,7 +59,9 @@ func confirmed(c call, question string) (bool, error) {
 }
 
 // install generates vars, and puts the machine's system on a host that runs
-// already: it copies the closure, sets the profile and activates it.
+// already: it copies the closure, removes what was there, sets the profile,
+// activates it, and gives the machine its secrets. A server of the lab's cloud
+// also gets the sshd of the system, with the machine's own key.
 func install(c call) error {
 	cl, err := open(c)
 	if err != nil {
@@ -123,9 +125,12 @@ func (s *store) transfer(t target) error {
 			return fmt.Errorf("upload the machine's key: %w", err)
 		}
 	}
+	if err := s.upload(t); err != nil {
+		return err
+	}
 	script := "rm -f /etc/infra-lab-installer; nix-env -p /nix/var/nix/profiles/system --set " + system
 	if !fault("install leaves the installer") {
-		script = "sed -i '/VARIANT_ID=installer/d' /etc/os-release 2>/dev/null; " + script + " && " + system + "/bin/switch-to-configuration switch"
+		script = "sed -i '/VARIANT_ID=installer/d' /etc/os-release 2>/dev/null; " + erase + script + " && " + system + "/bin/switch-to-configuration switch && {\n" + restart + "}"
 	}
 	cmd := t.on(script)
 	cmd.Stdout = os.Stderr

@@ -36,15 +36,25 @@ func (f *Fleet) writeAccess() error {
 		return err
 	}
 	for _, h := range f.Hosts() {
+		if h.Cloud {
+			continue // the cloud makes its disk
+		}
 		if err := f.writeHost(h, hostCA, userCA); err != nil {
 			return err
 		}
 	}
-	known := "@cert-authority * " + line(hostCA.PublicKey())
 	return errors.Join(
-		f.write(0o600, known+"\n", "ssh", "known_hosts"),
+		f.writeKnownHosts("@cert-authority * "+line(hostCA.PublicKey())+"\n"),
 		f.write(0o600, f.sshConfig(), "ssh_config"),
 	)
+}
+
+// writeKnownHosts leaves alone what the user's programs have added.
+func (f *Fleet) writeKnownHosts(text string) error {
+	if _, err := os.Stat(f.path("ssh", "known_hosts")); err == nil {
+		return nil
+	}
+	return f.write(0o600, text, "ssh", "known_hosts")
 }
 
 // writeHost makes the files that are copied to the host's /etc.
@@ -89,7 +99,7 @@ SetEnv PATH=` + loginPath + "\n"
 func (f *Fleet) sshConfig() string {
 	var b strings.Builder
 	for _, h := range f.Hosts() {
-		fmt.Fprintf(&b, "Host %s\n  HostName %s\n  Port %d\n  User root\n\n", h.Name, h.Address, Port)
+		fmt.Fprintf(&b, "Host %s %s\n  HostName %s\n  Port %d\n  User root\n\n", h.Name, h.Address, h.Address, Port)
 	}
 	fmt.Fprintf(&b, `Host *
   IdentityFile "%s"

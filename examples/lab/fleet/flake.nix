@@ -59,6 +59,20 @@
         if [ -e /etc/lab-fault ]; then . /etc/lab-fault; fi
       '';
 
+      # The server is the controller of the network that all hosts are in.
+      network = "8056c2e21c000001";
+      controller = ''
+        listnetworks)
+              echo "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>"
+              echo "200 listnetworks ${network} lab 2e:6c:60:c1:33:01 OK PRIVATE ztlab0 fd80:56c2:e21c::1/88" ;;
+            -j)
+              case "''${2:-}" in
+                info) echo '{"address":"${zerotierId "cinnabar"}","online":true,"version":"1.14.2"}' ;;
+                listnetworks) echo '[{"id":"${network}","name":"lab","status":"OK","type":"PRIVATE","assignedAddresses":["fd80:56c2:e21c::1/88"]}]' ;;
+                *) echo "usage: zerotier-cli -j info|listnetworks" >&2; exit 1 ;;
+              esac ;;
+            '';
+
       # The programs of a system: sw/bin is on every login's PATH.
       programs = system: host: service: kind: shell system "system-path" {
         zerotier = ''
@@ -69,7 +83,7 @@
           fi
           case "''${1:-}" in
             info | status) echo "200 info ${zerotierId host} 1.14.2 ONLINE" ;;
-            *) echo "usage: zerotier-cli info" >&2; exit 1 ;;
+            ${if kind == "nixos" then controller else ""}*) echo "usage: zerotier-cli info" >&2; exit 1 ;;
           esac
         '';
         rebuild = ''
@@ -213,14 +227,42 @@
           printf %s ${system} > $out/system
         '';
 
+      # The password that whoever stands before cinnabar has, once it is generated.
+      emergencyAccess =
+        let hash = ./vars/per-machine/cinnabar/emergency-access/password-hash/value;
+        in if builtins.pathExists hash then builtins.readFile hash else false;
+
+      # What terranix makes of a terraform configuration. The API is the lab's; the
+      # token comes by the environment.
+      terraform.cinnabar = {
+        terraform.required_providers.hcloud = { source = "hetznercloud/hcloud"; version = "~> 1.68"; };
+        provider.hcloud = { endpoint = "http://${import ./net.nix}.1:8088/v1"; poll_interval = "50ms"; };
+        resource.hcloud_ssh_key.admin = {
+          name = "admin";
+          public_key = builtins.replaceStrings [ "\n" ] [ "" ] (builtins.readFile ./keys/admin.pub);
+        };
+        resource.hcloud_server.cinnabar = {
+          name = "cinnabar";
+          server_type = "cx53";
+          image = "debian-12";
+          location = "fsn1";
+          ssh_keys = [ "\${hcloud_ssh_key.admin.id}" ];
+          labels.fleet = "lab";
+        };
+        output.ipv4.value = "\${hcloud_server.cinnabar.ipv4_address}";
+        output.id.value = "\${hcloud_server.cinnabar.id}";
+      };
+
       darwin = host:
         let system = darwinSystem host;
         in { inherit system; config.system.build.toplevel = system; config.networking.hostName = host; };
     in {
+      inherit terraform;
       clanInternals = import ./clan.nix;
       nixosConfigurations.cinnabar.config = {
         system.build.toplevel = nixosSystem "cinnabar";
         networking.hostName = "cinnabar";
+        boot.initrd.systemd.emergencyAccess = emergencyAccess;
       };
       darwinConfigurations = {
         blackphos = darwin "blackphos";
@@ -229,6 +271,10 @@
         stibnite = darwin "stibnite";
       };
       packages.x86_64-linux = {
+        terraform-cinnabar = shell "x86_64-linux" "config.tf.json" {
+          json = builtins.toJSON terraform.cinnabar;
+          passAsFile = [ "json" ];
+        } "cp $jsonPath $out";
         default = shell "x86_64-linux" "hello" { } "mkdir $out; echo hello > $out/hello";
         # For trying what infra does with a build that fails, takes long or is large.
         fail = shell "x86_64-linux" "fail" { } "echo compiling; echo 'undefined: frobnicate' >&2; exit 3";

@@ -15,8 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/gofrs/flock"
+
+	"infra/examples/lab/tools"
 )
 
 // Options say which fleet is meant. The zero value is the usual one.
@@ -28,6 +31,10 @@ type Options struct {
 	// Systemd names the hosts that boot a systemd as their init, in a root and
 	// a network of their own. The others are an sshd in this machine's root.
 	Systemd []string
+
+	// Cloud names the hosts that are servers of the cloud: they exist only once
+	// its API, which this starts, has made them.
+	Cloud []string
 }
 
 // A Fleet is the hosts of one state folder.
@@ -38,6 +45,7 @@ type Fleet struct {
 	state   string
 	net     string
 	systemd []string
+	cloud   []string
 }
 
 // DefaultNet is where the hosts of a fleet live unless Options say otherwise.
@@ -62,7 +70,7 @@ func Up(ctx context.Context, o Options) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Concat(o.Hosts, o.Systemd) {
+	for _, name := range slices.Concat(o.Hosts, o.Systemd, o.Cloud) {
 		if _, err := f.host(name); err != nil {
 			return nil, err
 		}
@@ -75,8 +83,14 @@ func Up(ctx context.Context, o Options) (*Fleet, error) {
 	if err := f.addSystemd(o.Systemd); err != nil {
 		return nil, err
 	}
+	if err := f.addCloud(o.Cloud); err != nil {
+		return nil, err
+	}
 	if err := f.prepare(ctx); err != nil {
 		return nil, err
+	}
+	if err := f.startCloud(ctx); err != nil {
+		return nil, fmt.Errorf("start the cloud: %w", err)
 	}
 	return f, f.start(ctx, o.Hosts)
 }
@@ -136,12 +150,13 @@ func (f *Fleet) addSystemd(names []string) error {
 type record struct {
 	Net     string   `json:"net"`
 	Systemd []string `json:"systemd,omitempty"`
+	Cloud   []string `json:"cloud,omitempty"`
 }
 
 // writeRecord replaces the record as a whole: who is killed here leaves the
 // old one or the new one.
 func (f *Fleet) writeRecord() error {
-	text, err := json.Marshal(record{Net: f.net, Systemd: f.systemd})
+	text, err := json.Marshal(record{Net: f.net, Systemd: f.systemd, Cloud: f.cloud})
 	if err != nil {
 		return err
 	}
@@ -171,7 +186,7 @@ func Open(state string) (*Fleet, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.path(recordFile), err)
 	}
-	f.net, f.systemd = r.Net, r.Systemd
+	f.net, f.systemd, f.cloud = r.Net, r.Systemd, r.Cloud
 	return f, nil
 }
 
@@ -210,7 +225,7 @@ func (f *Fleet) start(ctx context.Context, names []string) error {
 	}
 	var waiting []*process
 	for _, h := range f.Hosts() {
-		if names != nil && !slices.Contains(names, h.Name) {
+		if h.Cloud || names != nil && !slices.Contains(names, h.Name) {
 			continue
 		}
 		if running[h.Name] != 0 { // perhaps not for long: another Up was killed
@@ -271,15 +286,19 @@ func (f *Fleet) Bin() string { return f.path("bin") }
 
 // Env is what is added to the environment of a program that works on the fleet.
 func (f *Fleet) Env() []string {
-	return []string{
+	env := []string{
 		"SOPS_AGE_KEY_FILE=" + f.path("age", "keys.txt"),
 		"NIX_CONF_DIR=" + f.path("nix"),
 		"NIX_USER_CONF_FILES=/dev/null",
 		"NIX_CONFIG=",
 		"NIX_REMOTE=",
 		"XDG_CACHE_HOME=" + f.path("cache"),
-		"PATH=" + f.Bin() + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"PATH=" + strings.Join([]string{f.Bin(), tools.Bin(), os.Getenv("PATH")}, string(os.PathListSeparator)),
 	}
+	if len(f.cloud) > 0 {
+		env = append(env, "HCLOUD_ENDPOINT=http://"+f.CloudAddress()+"/v1")
+	}
+	return append(env, tools.Env()...)
 }
 
 func (f *Fleet) path(elem ...string) string {

@@ -13,6 +13,7 @@ type Host struct {
 	System  string // what it stands in for: "aarch64-darwin"
 	Address string
 	Systemd bool // it boots a systemd
+	Cloud   bool // it exists only once the cloud has made it
 }
 
 // Port is where every host's sshd listens.
@@ -31,7 +32,7 @@ func RandomNet() string {
 func (f *Fleet) Hosts() []Host {
 	hosts := make([]Host, len(hostNames))
 	for i, name := range hostNames {
-		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2), Systemd: slices.Contains(f.systemd, name)}
+		hosts[i] = Host{Name: name, System: "aarch64-darwin", Address: fmt.Sprintf("%s.%d", f.net, i+2), Systemd: slices.Contains(f.systemd, name), Cloud: slices.Contains(f.cloud, name)}
 	}
 	hosts[0].System = "x86_64-linux"
 	return hosts

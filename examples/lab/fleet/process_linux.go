@@ -241,24 +241,14 @@ func greets(ctx context.Context, address string) bool {
 	return err == nil && string(greeting) == "SSH-"
 }
 
-// tail is the end of a log, for an error.
-func tail(path string) string {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err.Error()
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return strings.Join(lines[max(0, len(lines)-5):], "\n")
-}
-
 // stop kills every host's box, and with it the kernel kills all that runs in
 // the host and drops its mounts; then it removes what is this machine's.
 func (f *Fleet) stop() error {
+	errs := []error{f.StopCloud()} // first, so that it makes no more hosts
 	boxes, err := f.boxes()
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for name, pid := range boxes {
 		if err := end(pid); err != nil {
 			errs = append(errs, fmt.Errorf("end %s (process %d): %w", name, pid, err))

@@ -37,4 +37,13 @@ func end(int) error { return errLinux }
 
 func (f *Fleet) stop() error { return errLinux }
 
+func (f *Fleet) remove(string) error { return errLinux }
+
+func (f *Fleet) cloudProcess() (int, error) { return 0, errLinux }
+
+func (f *Fleet) runCloud() (<-chan error, error) { return nil, errLinux }
+
+// StopCloud fails: there is no lab without Linux.
+func (f *Fleet) StopCloud() error { return errLinux }
+
 func (p *process) answers(context.Context) error { return errLinux }

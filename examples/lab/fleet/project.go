@@ -26,22 +26,29 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	token := random(32) // of the cloud
+	user, err := os.ReadFile(f.path("ssh", "id_ed25519.pub"))
+	if err != nil {
+		return err
+	}
 	files := map[string]string{
-		"flake.nix":        flake,
-		"generation.nix":   generation(1),
-		"infra.toml":       "# The root of the project: plans load //files from here.\n",
-		".gitignore":       ".infra/\n",
-		".sops.yaml":       fmt.Sprintf("creation_rules:\n  - path_regex: ^secrets/\n    age: %s\n", recipient),
-		"docs/patterns.md": "# Patterns\n\nEvery file is a flake-parts module.\n",
+		"flake.nix":                    flake,
+		"keys/admin.pub":               string(user),
+		"generation.nix":               generation(1),
+		"infra.toml":                   "# The root of the project: plans load //files from here.\n",
+		".gitignore":                   ".infra/\n.terraform/\n*.tfstate\n*.tfstate.*\n",
+		"terraform/cinnabar/README.md": "# cinnabar\n\nThe flake describes the server. Here are terraform's state, which is in no commit, and the lock file of its providers.\n",
+		".sops.yaml":                   fmt.Sprintf("creation_rules:\n  - path_regex: ^secrets/\n    age: %s\n", recipient),
+		"docs/patterns.md":             "# Patterns\n\nEvery file is a flake-parts module.\n",
 	}
 	for _, h := range f.Hosts() {
-		text, err := encrypt(formats.Yaml, plainSecrets(h.Name), recipient)
+		text, err := encrypt(formats.Yaml, plainSecrets(h.Name, token), recipient)
 		if err != nil {
 			return fmt.Errorf("encrypt the secrets of %s: %w", h.Name, err)
 		}
 		files["secrets/"+h.Name+".yaml"] = text
 	}
-	clan, links, err := clanFiles(recipient)
+	clan, links, err := f.clanFiles(recipient, token)
 	if err != nil {
 		return err
 	}
@@ -55,6 +62,9 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 		if err := f.link(path, to); err != nil {
 			return err
 		}
+	}
+	if err := f.write(0o600, token, "cloud", "token"); err != nil {
+		return err
 	}
 	return errors.Join(f.git(ctx, "init", "-q"), f.ownCommits(ctx), f.commit(ctx, "A fleet of five hosts"))
 }

@@ -26,12 +26,13 @@ func (f *Fleet) writeAgeKey() (string, error) {
 	return id.Recipient().String(), f.write(0o600, text, "age", "keys.txt")
 }
 
-// plainSecrets are a host's secrets, made anew for every lab.
-func plainSecrets(host string) string {
+// plainSecrets are a host's secrets, made anew for every lab. The cloud's token
+// is among those of the server.
+func plainSecrets(host, token string) string {
 	text := fmt.Sprintf("zerotier:\n    identity: %s:0:%s:%s\nuser:\n    password: %s\n",
 		random(5), random(64), random(64), random(16))
 	if host == "cinnabar" {
-		text += fmt.Sprintf("hcloud:\n    token: %s\ndb:\n    password: %s\n", random(32), random(16))
+		text += fmt.Sprintf("hcloud:\n    token: %s\ndb:\n    password: %s\n", token, random(16))
 	}
 	return text
 }
