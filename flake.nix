@@ -19,7 +19,7 @@
           pname = "infra";
           version = self.shortRev or "dirty";
           src = self;
-          vendorHash = "sha256-MSzlTX/2hVKuYAs2+LDZm2B21Q6rh4Oc0ngrri5J6hk=";
+          vendorHash = "sha256-gt2mr0JZoa1U5y4ancj7GOa6Pd5b8Z1IOiWF0Ki0ClE=";
           subPackages = [ "cmd/infra" ];
           ldflags = [
             "-s"
