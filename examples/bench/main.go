@@ -1,7 +1,7 @@
 // Command bench measures infra beside a peer, in one run on one machine, and
 // prints a table in Markdown: start-up, an empty plan, reading a large plan,
 // and the memory of each; then what the journal costs, by itself and as a part of a
-// run of many hosts. It installs the peer (ansible-core, from Debian) where it
+// run of many hosts; a plan and an apply of terraform beside the same by hand. It installs the peer (ansible-core, from Debian) where it
 // is missing.
 package main
 
@@ -68,6 +68,9 @@ func bench(ctx context.Context, out io.Writer) error {
 		slow = append(slow, err.Error())
 	}
 	if err := benchJournal(out, dir); err != nil {
+		slow = append(slow, err.Error())
+	}
+	if err := benchTerraform(ctx, out, dir); err != nil {
 		slow = append(slow, err.Error())
 	}
 	if err := benchHosts(ctx, out, dir); err != nil {
