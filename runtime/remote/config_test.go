@@ -57,9 +57,9 @@ Match originalhost web exec "true"
 	} {
 		got, err := p.Endpoint(t.Context(), &runtime.Host{Name: "n", SSH: destination})
 		want.Destination = destination
-		ignored := cmpopts.IgnoreFields(Endpoint{}, "IdentityFiles", "KnownHosts", "jump")
+		ignored := cmpopts.IgnoreFields(Endpoint{}, "IdentityFiles", "KnownHosts", "jump", "as")
 		if destination == "web" {
-			ignored = cmpopts.IgnoreFields(Endpoint{}, "jump")
+			ignored = cmpopts.IgnoreFields(Endpoint{}, "jump", "as")
 		}
 		if err != nil || !cmp.Equal(got, want, ignored) {
 			t.Errorf("%s: %v\n%s", destination, err, cmp.Diff(want, got, ignored))
