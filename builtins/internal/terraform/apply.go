@@ -54,8 +54,11 @@ func (d *Dir) Apply(ctx context.Context, w io.Writer, s *Saved) (Applied, error)
 func (r *ready) applyUnlocked(ctx context.Context, log *lineLog, s *Saved, note *begunNote) (*stream, *os.ProcessState, error) {
 	until := time.Now().Add(r.lockTimeout())
 	var told holder
+	waits := &lockWait{ctx: ctx}
+	defer waits.over()
+	working := runtime.WithProgress(ctx, func(p runtime.Part) { waits.over(); runtime.Progress(ctx, p) })
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 4*time.Second) {
-		said, state, err := r.applyOnce(ctx, log, s, note)
+		said, state, err := r.applyOnce(working, log, s, note)
 		if err != nil {
 			return said, nil, r.failed("apply", ctx, err)
 		}
@@ -72,6 +75,7 @@ func (r *ready) applyUnlocked(ctx context.Context, log *lineLog, s *Saved, note 
 		}
 		if holder != told {
 			log.printf("waiting for the lock of the state of %s: %s", r.Path, holder)
+			waits.begins(holder)
 			told = holder
 		}
 		select {
@@ -79,6 +83,26 @@ func (r *ready) applyUnlocked(ctx context.Context, log *lineLog, s *Saved, note 
 		case <-ctx.Done():
 			return said, nil, fmt.Errorf("waiting for the lock of the state of %s, %s: %w", r.Path, holder, context.Cause(ctx))
 		}
+	}
+}
+
+// A lockWait tells those who watch that a lock is waited for, until it is over.
+type lockWait struct {
+	ctx   context.Context
+	since time.Time
+}
+
+func (l *lockWait) begins(h holder) {
+	if l.since.IsZero() {
+		l.since = time.Now()
+	}
+	runtime.Progress(l.ctx, runtime.Part{Name: "the lock of the state", Does: "is waited for", Detail: h.String()})
+}
+
+func (l *lockWait) over() {
+	if !l.since.IsZero() {
+		runtime.Progress(l.ctx, runtime.Part{Name: "the lock of the state", Does: "was waited for", Over: true, Took: time.Since(l.since)})
+		l.since = time.Time{}
 	}
 }
 
@@ -172,8 +196,12 @@ func (r *ready) applyError(ctx context.Context, said *stream, state *os.ProcessS
 	if s := signalOf(state); s != "" {
 		what, why = "failed", strings.TrimSpace("terraform was ended by "+s+"\n"+problemsText(r.shownDir(), said.problems))
 	}
+	far := said.howFar(unsure)
 	text := fmt.Sprintf("%s apply of %s %s: %s", r.named(), r.Path, what, why)
-	if far := said.howFar(unsure); far != "" {
+	switch {
+	case far != "" && ctx.Err() != nil: // what somebody stopped is told in one line
+		text = fmt.Sprintf("%s apply of %s %s; %s\n%s", r.named(), r.Path, what, strings.ReplaceAll(far, "\n", "; "), why)
+	case far != "":
 		text += "\n" + far
 	}
 	err := errors.New(runtime.Scrub(text))

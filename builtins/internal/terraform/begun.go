@@ -133,7 +133,7 @@ func (n *begunNote) unsure(said *stream, interrupted bool) (list []creation) {
 	return list
 }
 
-var unheard = regexp.MustCompile(`(?i)context (canceled|deadline)|time(d )?\s?out|EOF|connection (reset|closed)|broken pipe|plugin (crash|did not respond)|unavailable|bad gateway|\b50[0-9]\b`)
+var unheard = regexp.MustCompile(`(?i)context (canceled|deadline)|time(d )?\s?out|EOF|connection (reset|closed)|broken pipe|plugin (crash|did not respond)|\bunavailable\b|bad gateway|\b50[0-9]\b`)
 
 // heardNothing says whether what went wrong at the address may have gone wrong
 // on the way back.
@@ -189,7 +189,7 @@ func (n *begunNote) alive(ctx context.Context, name string) bool {
 
 // checkBegun looks at what was being created when an apply was killed: where
 // the plan would create it once more, it is looked for.
-func (r *ready) checkBegun(ctx context.Context, log *lineLog, s *Saved) error {
+func (r *ready) checkBegun(ctx context.Context, log *lineLog, s *Saved, destroy bool) error {
 	paths, err := filepath.Glob(filepath.Join(r.root, "began-*.json"))
 	if err != nil {
 		return err
@@ -203,16 +203,16 @@ func (r *ready) checkBegun(ctx context.Context, log *lineLog, s *Saved) error {
 		if n.alive(ctx, r.named()) {
 			log.printf("%s still ends an apply of %s whose infra was killed", r.named(), r.Path)
 		} else {
-			problems = append(problems, r.settle(ctx, log, s, n))
+			problems = append(problems, r.settle(ctx, log, s, n, destroy))
 		}
 		n.close()
 	}
 	return errors.Join(problems...)
 }
 
-// settle looks for everything that the note speaks of. Where nothing is found
-// the note goes.
-func (r *ready) settle(ctx context.Context, log *lineLog, s *Saved, n *begunNote) error {
+// settle looks for everything that the note speaks of and the state lacks. The
+// note stays until each was found in the state, or nowhere.
+func (r *ready) settle(ctx context.Context, log *lineLog, s *Saved, n *begunNote, destroy bool) error {
 	text, err := os.ReadFile(n.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // it ended just now
@@ -225,18 +225,29 @@ func (r *ready) settle(ctx context.Context, log *lineLog, s *Saved, n *begunNote
 		return fmt.Errorf("reading %s, the note of an apply that was cut short: %w", n.path, err)
 	}
 	var problems []error
+	open := false
 	for _, c := range b.Creates {
-		again := slices.ContainsFunc(s.Plan.ResourceChanges, func(p *tfjson.ResourceChange) bool {
-			return p.Address == c.Address && p.Change != nil && p.Change.Actions.Create()
-		})
-		if !again {
-			continue // the state has it, or nobody wants it any more
+		switch p := s.changeOf(c.Address); {
+		case p == nil && !destroy, p != nil && p.Change.Importing != nil:
+			open = true // nobody wants it now, or it is about to be taken into the state
+		case p == nil, p.Change.Actions.Create():
+			// To destroy everything would leave it.
+			problems = append(problems, r.lookFor(ctx, log, b, c, n.path))
 		}
-		problems = append(problems, r.lookFor(ctx, log, b, c, n.path))
 	}
-	if err := errors.Join(problems...); err != nil {
+	if err := errors.Join(problems...); err != nil || open {
 		return err
 	}
 	n.drop()
+	return nil
+}
+
+// changeOf is what becomes of the resource at an address, if the plan knows it.
+func (s *Saved) changeOf(address string) *tfjson.ResourceChange {
+	for _, c := range s.Plan.ResourceChanges {
+		if c.Address == address && c.Change != nil {
+			return c
+		}
+	}
 	return nil
 }

@@ -110,7 +110,7 @@ func (h holder) String() string {
 	if h.Created != "" {
 		text += " since " + h.Created
 	}
-	if h.Operation != "" {
+	if h.Operation != "" && h.Operation != "OperationTypeInvalid" { // as a console's is
 		text += ", " + strings.TrimPrefix(h.Operation, "OperationType")
 	}
 	if h.ID != "" {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"infra/runtime"
 )
@@ -58,10 +59,13 @@ func (r *ready) init(ctx context.Context, log *lineLog) error {
 	if name := os.Getenv("TF_CLI_CONFIG_FILE"); name != "" && r.env["TF_CLI_CONFIG_FILE"] == os.DevNull && name != os.DevNull {
 		log.printf("warning: TF_CLI_CONFIG_FILE names %s, which cannot be read", name)
 	}
-	said, ended, err := r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
-	if err == nil && !ended.Success() && said.lacksFlag("-json") { // terraform before 1.9
-		args = slices.Delete(args, 1, 2)
-		said, ended, err = r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
+	said, ended, err := r.runInit(ctx, log, args, s)
+	if err == nil && !ended.Success() && strings.Contains(said.said("", ""), "Currently selected workspace") {
+		// It is not there yet, and others are. Only an apply makes it.
+		if err := os.Remove(r.chosen()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		said, ended, err = r.runInit(ctx, log, args, s)
 	}
 	if err != nil {
 		return r.failed("init", ctx, err)
@@ -69,8 +73,22 @@ func (r *ready) init(ctx context.Context, log *lineLog) error {
 	if !ended.Success() {
 		return r.initError(ctx, said, howEnded(ended))
 	}
+	// Where the backend has only the default workspace, init has chosen that one.
+	if err := r.chooseWorkspace(); err != nil {
+		return err
+	}
 	r.forgetEmptyWorkspace()
 	return r.writeNote()
+}
+
+// runInit runs init, without -json where that is not known yet: before 1.9.
+func (r *ready) runInit(ctx context.Context, log *lineLog, args []string, s *scratch) (*stream, *os.ProcessState, error) {
+	said, ended, err := r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
+	if err == nil && !ended.Success() && said.usage { // terraform before 1.9 does not know -json
+		args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "-json" })
+		return r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
+	}
+	return said, ended, err
 }
 
 func (r *ready) writeNote() error {
@@ -167,14 +185,16 @@ func namesBackend(config []byte) (bool, error) {
 	return false, nil
 }
 
+// chosen is the file that says which workspace is chosen.
+func (r *ready) chosen() string { return filepath.Join(r.data(), "environment") }
+
 // chooseWorkspace writes what terraform workspace select writes, which would
 // make the workspace first: a dry run must not.
 func (r *ready) chooseWorkspace() error {
-	chosen := filepath.Join(r.data(), "environment")
 	if r.workspace() != "default" {
-		return os.WriteFile(chosen, []byte(r.workspace()), 0o600)
+		return os.WriteFile(r.chosen(), []byte(r.workspace()), 0o600)
 	}
-	if err := os.Remove(chosen); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(r.chosen()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

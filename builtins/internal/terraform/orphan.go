@@ -36,7 +36,7 @@ func (r *ready) lookFor(ctx context.Context, log *lineLog, b begun, c creation, 
 	case id != "":
 		return runtime.WithHint(
 			fmt.Errorf("%s %q exists (id %s) and the state lacks it: %s, while it created %s", c.Type, c.Name, id, began, c.Address),
-			"take it into the state with: import { to = %s, id = %q } (one line each in a .tf file), or delete it; then plan again", c.Address, id)
+			"take it into the state with %s, or delete it; then plan again", r.importing(c.Address, id))
 	case why != "":
 		return runtime.WithHint(
 			fmt.Errorf("%s; it may have created %s (a %s%s), and whether that exists cannot be told: %s", began, c.Address, c.Type, quotedName(c.Name), why),
@@ -44,6 +44,14 @@ func (r *ready) lookFor(ctx context.Context, log *lineLog, b begun, c creation, 
 	}
 	log.printf("%s %q was not created", c.Type, c.Name)
 	return nil
+}
+
+// importing is how the configuration says that a resource exists.
+func (r *ready) importing(address, id string) string {
+	if r.Config != nil {
+		return fmt.Sprintf(`"import": [{"to": %q, "id": %q}] in the configuration`, address, id)
+	}
+	return fmt.Sprintf("import { to = %s, id = %q } (one line each in a .tf file)", address, id)
 }
 
 func quotedName(name string) string {

@@ -38,7 +38,7 @@ func (d *Dir) Plan(ctx context.Context, w io.Writer, destroy bool) (*Saved, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkBegun(ctx, log, saved); err != nil {
+	if err := r.checkBegun(ctx, log, saved, destroy); err != nil {
 		return nil, err
 	}
 	return saved, nil

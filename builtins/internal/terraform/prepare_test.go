@@ -112,6 +112,27 @@ func TestWorkspace(t *testing.T) {
 	})
 }
 
+// Init chooses the default workspace where a backend that is named has no
+// other, and refuses one that it does not have where it has others.
+func TestWorkspacesOfABackend(t *testing.T) {
+	tools(t, func(t *testing.T, binary string) {
+		d := folder(t, binary, nil)
+		for _, name := range []string{"staging", "production"} {
+			w := &Dir{Binary: binary, Path: d.Path, Data: d.Data, Workspace: name, Config: []byte(`{"output": {"ws": {"value": "${terraform.workspace}"}}}`)}
+			a, _ := applied(t, w, planned(t, w))
+			if got := string(a.Outputs["ws"].Value); got != `"`+name+`"` {
+				t.Errorf("the workspace is %s, not %s", got, name)
+			}
+			if _, err := os.Stat(filepath.Join(d.Path, "terraform.tfstate.d", name, "terraform.tfstate")); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(d.Path, "terraform.tfstate")); err == nil {
+			t.Error("the default workspace has a state")
+		}
+	})
+}
+
 func TestConfigurationOfThePlan(t *testing.T) {
 	tools(t, func(t *testing.T, binary string) {
 		d := folder(t, binary, nil)

@@ -69,6 +69,7 @@ type stream struct {
 	problems []tfjson.Diagnostic
 	outputs  map[string]outputOfLine // nil until terraform says them
 	plain    []string                // the last lines that are no messages
+	usage    bool                    // it says how it is used: it did not understand a flag
 }
 
 // An operation is something that terraform does to a resource.
@@ -93,14 +94,10 @@ func (s *stream) stderr(line []byte) {
 	if text == "" {
 		return
 	}
+	s.usage = s.usage || strings.Contains(text, "Usage: terraform ")
 	s.plain = append(s.plain, text)
 	s.plain = s.plain[max(0, len(s.plain)-plainKept):]
 	s.log.printf("%s", text)
-}
-
-// lacksFlag says whether the program does not know a flag.
-func (s *stream) lacksFlag(flag string) bool {
-	return slices.Contains(s.plain, "flag provided but not defined: "+flag)
 }
 
 func (s *stream) take(m message) {
