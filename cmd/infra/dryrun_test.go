@@ -12,6 +12,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"infra/examples/lab/fleet"
+	"infra/examples/lab/tools"
 )
 
 // TestTheDryRunOfEveryPlan previews each plan of plans/ on the fleet, compares
@@ -19,7 +22,10 @@ import (
 // afterwards what they were, byte for byte. As a second witness the project is
 // mounted read-only for the program and all that it starts.
 func TestTheDryRunOfEveryPlan(t *testing.T) {
-	tr := newTrial(t).withClan()
+	if err := tools.Install(t.Context(), os.Stderr, "../..", tools.Terraform, tools.Provider); err != nil {
+		t.Fatalf("go run ./examples/lab test sets it up: %v", err)
+	}
+	tr := onFleet(t, fleet.Options{Cloud: []string{"cinnabar"}}).withClan()
 	files, err := filepath.Glob("../../plans/*.star")
 	if err != nil || len(files) < 2 {
 		t.Fatalf("plans are %q: %v", files, err)
@@ -94,6 +100,7 @@ func (tr *trial) projectHash() string {
 }
 
 var (
+	publicKey = regexp.MustCompile(`ssh-ed25519 [A-Za-z0-9+/=]+`)
 	storeHash = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-`)
 	seconds   = regexp.MustCompile(`\([0-9.]+s\)`)
 	amounts   = regexp.MustCompile(`[0-9.]+ (B|KiB|MiB|GiB)\b`)
@@ -103,5 +110,6 @@ var (
 // paths, which depend on the system's own nix and bash, sizes, and times.
 func anywhere(text string) string {
 	text = storeHash.ReplaceAllString(text, "/nix/store/HASH-")
+	text = publicKey.ReplaceAllString(text, "ssh-ed25519 KEY")
 	return amounts.ReplaceAllString(seconds.ReplaceAllString(text, "(TIME)"), "SIZE")
 }
