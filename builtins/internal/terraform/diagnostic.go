@@ -60,12 +60,26 @@ func problemsText(dir string, problems []tfjson.Diagnostic) string {
 func (s *stream) said(dir, ended string) string {
 	text := problemsText(dir, s.problems)
 	if text == "" {
-		text = unboxed(strings.Join(s.plain, "\n"))
+		text = inPlainWords(dir, unboxed(strings.Join(s.plain, "\n")))
 	}
 	if text == "" {
 		text = ended
 	}
 	return runtime.Scrub(text)
+}
+
+var plainPlace = regexp.MustCompile(`(?m)^on (\S+) line (\d+)(?:, in .*)?:$`)
+
+// inPlainWords is what terraform says without -json, from its first error on,
+// with places as they are written everywhere else.
+func inPlainWords(dir, text string) string {
+	if i := strings.Index(text, "Error: "); i >= 0 {
+		text = text[i:]
+	}
+	return plainPlace.ReplaceAllStringFunc(text, func(place string) string {
+		m := plainPlace.FindStringSubmatch(place)
+		return filepath.Join(dir, m[1]) + ":" + m[2] + ": "
+	})
 }
 
 // unboxed takes away the frame that terraform draws round its messages.
@@ -80,11 +94,14 @@ func unboxed(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// has says whether terraform complained of one of the summaries.
+// has says whether terraform complained of one of the summaries, be it in plain
+// words, as an old one does that knows no -json.
 func (s *stream) has(summaries ...string) bool {
-	return slices.ContainsFunc(s.problems, func(d tfjson.Diagnostic) bool {
-		return slices.ContainsFunc(summaries, func(sum string) bool { return strings.Contains(d.Summary, sum) })
-	})
+	in := func(text string) bool {
+		return slices.ContainsFunc(summaries, func(sum string) bool { return strings.Contains(text, sum) })
+	}
+	return slices.ContainsFunc(s.problems, func(d tfjson.Diagnostic) bool { return in(d.Summary) }) ||
+		slices.ContainsFunc(s.plain, func(line string) bool { return strings.Contains(line, "Error: ") && in(line) })
 }
 
 // wantsInit says whether terraform asks to be initialised first: something has

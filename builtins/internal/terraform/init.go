@@ -86,6 +86,10 @@ func (r *ready) runInit(ctx context.Context, log *lineLog, args []string, s *scr
 	said, ended, err := r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
 	if err == nil && !ended.Success() && said.usage { // terraform before 1.9 does not know -json
 		args = slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "-json" })
+		if s, err = newScratch(); err != nil {
+			return said, ended, err
+		}
+		defer s.close()
 		return r.run(ctx, log, task{args: args, scratch: s, grace: readGrace})
 	}
 	return said, ended, err

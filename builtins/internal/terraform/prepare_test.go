@@ -31,6 +31,10 @@ func counting(t *testing.T, name string) (binary string, calls func() string) {
 
 func TestInitOnlyWhenNeeded(t *testing.T) {
 	tools(t, func(t *testing.T, binary string) {
+		inits := "init"
+		if before(t, binary, 9) { // it has to find out that -json is not known
+			inits = "init init"
+		}
 		binary, calls := counting(t, filepath.Base(binary))
 		d := folder(t, binary, map[string]string{
 			"main.tf":   "module \"m\" {\n source = \"./m\"\n}\noutput \"x\" { value = 1 }",
@@ -50,8 +54,8 @@ func TestInitOnlyWhenNeeded(t *testing.T) {
 			}
 			fresh := &Dir{Binary: d.Binary, Path: d.Path, Data: d.Data}
 			applied(t, fresh, planned(t, fresh))
-			if got := calls(); got != step.want {
-				t.Errorf("%s: %q, want %q", step.name, got, step.want)
+			if got, want := calls(), strings.Replace(step.want, "init", inits, 1); got != want {
+				t.Errorf("%s: %q, want %q", step.name, got, want)
 			}
 		}
 	})

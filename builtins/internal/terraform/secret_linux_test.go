@@ -99,7 +99,11 @@ func TestSecretsStayHidden(t *testing.T) {
 		token, kept := "open-sesame-"+rand.Text(), "sesame-that-is-kept-"+rand.Text()
 		temp := t.TempDir()
 		t.Setenv("TMPDIR", temp)
-		d := folder(t, binary, map[string]string{"main.tf": secretThings})
+		things, ephemeral := secretThings, !before(t, binary, 10)
+		if !ephemeral {
+			things = strings.Replace(things, "ephemeral = true", "sensitive = true", 1)
+		}
+		d := folder(t, binary, map[string]string{"main.tf": things})
 		d.Vars = map[string]runtime.Text{"token": secret(t, "token", `"`+token+`"`), "kept": secret(t, "kept", `"`+kept+`"`)}
 		d.Env = map[string]runtime.Text{"WANTED": secret(t, "wanted", token)}
 		seen := watchArguments(t, token, kept, "-var-file=", "sleep 0.5")
@@ -107,8 +111,8 @@ func TestSecretsStayHidden(t *testing.T) {
 		if found := filesWith(t, s.file, d.Path, d.Data, temp, memory); len(found) > 0 {
 			t.Errorf("the plan is on disk: %v", found)
 		}
-		if !s.ephemeral() {
-			t.Error("the variable is not seen to be ephemeral")
+		if s.ephemeral() != ephemeral {
+			t.Errorf("that the variable is ephemeral is seen to be %v", !ephemeral)
 		}
 		_, log := applied(t, d, s)
 		if args := seen(); args[token] || args[kept] || !args["-var-file="] || !args["sleep 0.5"] {

@@ -85,6 +85,17 @@ without a type
 	}
 }
 
+// An old terraform says some things in plain words only.
+func TestPlainWords(t *testing.T) {
+	s := &stream{log: newLog(nil)}
+	for _, line := range []string{"Initializing the backend...", "╷", "│ Error: bad", "│ ", "│   on main.tf line 4, in variable \"x\":", "│    4:   y = 1", "╵"} {
+		s.stdout([]byte(line))
+	}
+	if got, want := s.said("dir", "ended"), "Error: bad\ndir/main.tf:4: \n4:   y = 1"; got != want || !s.has("bad") || s.has("line 4") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestUnboxed(t *testing.T) {
 	if got, want := unboxed("╷\n│ Error: bad\n│ \n│ why\n╵\n\n"), "Error: bad\nwhy"; got != want {
 		t.Errorf("got %q, want %q", got, want)

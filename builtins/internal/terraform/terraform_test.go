@@ -3,9 +3,11 @@ package terraform
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -54,6 +56,26 @@ func tools(t *testing.T, test func(t *testing.T, binary string)) {
 	for _, name := range []string{"terraform", "tofu"} {
 		t.Run(name, func(t *testing.T) { test(t, theTool(t, name)) })
 	}
+}
+
+// before says whether the tool is a terraform older than 1.minor, as the lab
+// builds it where a machine has none: OpenTofu then shows what that cannot do.
+func before(t *testing.T, binary string, minor int) bool {
+	t.Helper()
+	cmd := exec.Command(binary, "version", "-json")
+	cmd.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+os.DevNull)
+	out, err := cmd.Output()
+	var v struct {
+		Terraform string `json:"terraform_version"`
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &v)
+	}
+	var is int
+	if _, scanErr := fmt.Sscanf(v.Terraform, "1.%d.", &is); err != nil || scanErr != nil {
+		t.Fatalf("%s has the version %q: %v, %v", binary, v.Terraform, err, scanErr)
+	}
+	return filepath.Base(binary) == "terraform" && is < minor
 }
 
 // folder is a Dir with these files, and data of its own.
