@@ -61,7 +61,7 @@ func (a *app) undo(ctx context.Context, id string, f runFlags) error {
 		return err
 	}
 	if f.undoes != "" {
-		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s is itself an undo, of run %s", past.ID, f.undoes), "infra run %s does it again", past.File)}
+		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s is itself an undo, of run %s", past.ID, f.undoes), "infra resume %s goes on with it; infra run %s does again what it took back", past.ID, past.File)}
 	}
 	f.undoes, f.steps, f.preview = past.ID, nil, nil
 	out, err := a.newOutputs(past.File, f)
@@ -124,7 +124,7 @@ func undone(file *interp.File, past *journal.Run) (*interp.File, error) {
 	}
 	if len(undo.Plan.Steps) == 0 {
 		why := fmt.Errorf("run %s has nothing to undo: no step that ended well has an undo%s", past.ID, bullets(leftLines(undo.Plan.Undoes)))
-		return nil, exit{exitUsage, runtime.WithHint(why, "step(fn, undo = ...) says how a step is taken back")}
+		return nil, exit{exitUsage, runtime.WithHint(why, "step(fn, undo = ...) says how a step is taken back; one that failed half way is not: infra run %s goes on from what is there", past.File)}
 	}
 	return undo, nil
 }

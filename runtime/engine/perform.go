@@ -54,6 +54,9 @@ func (r *run) perform(ctx context.Context, t *task) (starlark.Value, runtime.Sta
 
 // advice is what can always be done about a failure of a step.
 func (r *run) advice(err error) string {
+	if r.file.Preview {
+		return "nothing was done: mend it, and preview it again"
+	}
 	if errors.Is(err, runtime.ErrUntold) {
 		return "infra resume " + r.id + " finds out what became of it, or asks, and goes on"
 	}
