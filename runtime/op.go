@@ -75,6 +75,11 @@ type Op struct {
 	// time did. Nothing else is ever carried out twice without a person's word.
 	Repeatable bool
 
+	// UndoneBy names an operation of the same host, later in the step: where that
+	// fails, it takes this one back, and all between the two. What resumes the run
+	// then carries them out again.
+	UndoneBy string
+
 	// Settle finds out what became of the operation, where an earlier process
 	// of the run ended, or lost sight of it, while it was in flight. nil:
 	// nothing can tell.

@@ -64,6 +64,10 @@ func (r *run) chain(act runtime.Do) runtime.Do {
 func scoped(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		if op.Effect != runtime.Read {
+			if who := runtime.ReadsOnly(ctx); who != "" {
+				return runtime.Result{}, runtime.WithHint(fmt.Errorf("%s is a %s, and %s only reads", op.Name, op.Effect, who),
+					"a command that only looks says reads = True")
+			}
 			if err := r.refuse(taskOf(ctx), op); err != nil {
 				return runtime.Result{}, err
 			}

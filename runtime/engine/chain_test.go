@@ -112,6 +112,27 @@ func TestTheOrderOfPolicies(t *testing.T) {
 	}
 }
 
+// What a step calls to look may not change anything, not even on a host of the plan.
+func TestWhatOnlyReadsChangesNothing(t *testing.T) {
+	r := &run{plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context()}
+	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+	for _, effect := range []runtime.Effect{runtime.Read, runtime.Build, runtime.Change, runtime.Destroy} {
+		acted := false
+		do := scoped(r, func(context.Context, runtime.Op) (runtime.Result, error) {
+			acted = true
+			return runtime.Result{}, nil
+		})
+		ctx := runtime.WithReadsOnly(withTask(t.Context(), tk), "a check of nix.switch")
+		_, err := do(ctx, runtime.Op{Name: "ssh.run", Host: "h", Effect: effect})
+		want := fmt.Sprintf("ssh.run is a %s, and a check of nix.switch only reads", effect)
+		if effect == runtime.Read && (err != nil || !acted) {
+			t.Errorf("a read is refused: %v", err)
+		} else if effect != runtime.Read && (acted || err == nil || err.Error() != want || !strings.Contains(runtime.HintOf(err), "reads = True")) {
+			t.Errorf("a %s: acted is %v, error is %v (%s)", effect, acted, err, runtime.HintOf(err))
+		}
+	}
+}
+
 func TestAStoppedRunAsksForNothing(t *testing.T) {
 	stop, cancel := context.WithCancelCause(t.Context())
 	cancel(runtime.ErrInterrupted)

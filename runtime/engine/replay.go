@@ -21,6 +21,7 @@ type replay struct {
 	reads, acts []journal.Op // that ended, in order
 	feats       []journal.Op // acts of attempts before the last, for what must not be repeated
 	cut         *journal.Op  // what was in flight; nil where nothing was
+	failed      *journal.Op  // why the step failed; nil where it did not, or not by what acts
 	lenient     bool         // what differs from them is carried out, and all that follows
 	live        bool         // past the last of them: from here on everything is carried out
 }
@@ -50,7 +51,8 @@ func replayOf(past journal.Step, lenient bool) *replay {
 		}
 	}
 	if n := len(rp.acts); n > 0 && rp.cut == nil && past.Status != journal.Unfinished && rp.acts[n-1].Status != runtime.OK {
-		rp.acts = rp.acts[:n-1] // why the step failed: it is carried out again
+		rp.failed = &rp.acts[n-1] // it is carried out again
+		rp.acts = rp.acts[:n-1]
 	}
 	rp.reads = rp.decisive()
 	return rp
@@ -108,6 +110,7 @@ func replayed(r *run, next runtime.Do) runtime.Do {
 			}
 			return next(ctx, op)
 		}
+		t.replay.skipUndone(op)
 		past, err := t.replay.act(op)
 		switch {
 		case err != nil && !t.replay.lenient:
@@ -196,6 +199,31 @@ func (rp *replay) act(op runtime.Op) (*past, error) {
 	}
 	rp.acts = rp.acts[1:]
 	return &past{was}, nil
+}
+
+// skipUndone forgets what the failure of a later operation took back, if it began
+// with op: up to where an earlier process began anew, or all of it.
+func (rp *replay) skipUndone(op runtime.Op) {
+	undoes := func(was journal.Op) bool { return was.Name == op.UndoneBy && was.Host == op.Host }
+	for op.UndoneBy != "" && len(rp.acts) > 0 {
+		i := slices.IndexFunc(rp.acts, undoes)
+		switch {
+		case i < 0 && rp.failed != nil && undoes(*rp.failed):
+			rp.acts = nil
+		case i < 0 || rp.acts[i].Status == runtime.OK || !rp.again(i+1, op):
+			return
+		default:
+			rp.acts = rp.acts[i+1:]
+		}
+	}
+}
+
+// again says whether op comes next, after the first n acts.
+func (rp *replay) again(n int, op runtime.Op) bool {
+	if n < len(rp.acts) {
+		return same(rp.acts[n], op) == nil
+	}
+	return rp.cut != nil && same(*rp.cut, op) == nil
 }
 
 // same says whether op is the operation that the journal has.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -63,6 +64,9 @@ func (d *Door) Must(t testing.TB, specs []call.Spec, code string) starlark.Strin
 }
 
 func (d *Door) do(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+	if who := runtime.ReadsOnly(ctx); who != "" && op.Effect != runtime.Read {
+		return runtime.Result{}, fmt.Errorf("%s is a %s, and %s only reads", op.Name, op.Effect, who)
+	}
 	d.Ops = append(d.Ops, op)
 	if d.DryRun && op.Effect != runtime.Read {
 		p, err := op.Predict(ctx)
