@@ -1,9 +1,11 @@
 package nix_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,6 +15,7 @@ import (
 	"infra/builtins/internal/calltest"
 	"infra/builtins/internal/sshdtest"
 	"infra/builtins/nix"
+	"infra/builtins/ssh"
 	"infra/runtime"
 	"infra/runtime/remote"
 )
@@ -34,7 +37,7 @@ const systems = `{
         mkdir -p $out/bin
         link="ln -sfn $out /run/current-system"
         printf '#!/bin/sh\n%%s\n%%s\n' "$does" "$link" > $out/activate
-        printf '#!/bin/sh\n[ "$1" = switch ] || exit 9\n%%s\n%%s\n' "$does" "$link" > $out/bin/switch-to-configuration
+        printf '#!/bin/sh\ncase "$1" in\ndry-activate) echo "would restart the following units: a.service, b.service" >&2; exit ;;\nboot) echo $out > /run/booted-next; exit ;;\ntest) ;;\n*) exit 9 ;;\nesac\n%%s\n%%s\n' "$does" "$link" > $out/bin/switch-to-configuration
         chmod +x $out/activate $out/bin/switch-to-configuration
       '';
     in {
@@ -43,6 +46,7 @@ const systems = `{
         two = system "2.0" "echo activating two";
         broken = system "3.0" "echo some units failed >&2; exit 4";
         lying = system "4.0" "exit 0";
+        hangs = system "5.0" "sleep 666";
         plain = raw "plain-1.0" "" "echo x > $out";
       };
     };
@@ -62,7 +66,8 @@ func newTarget(t *testing.T, system string) *target {
 	server := sshdtest.Start(t, "target", true)
 	pool := remote.NewPool(remote.Config{SSHConfig: server.Config})
 	t.Cleanup(func() { pool.Close() })
-	return &target{server, nix.Specs(pool, "", root, server.Config), &runtime.Host{Name: "target", System: system}}
+	specs := append(nix.Specs(pool, "", root, server.Config), ssh.Specs(pool, root)...)
+	return &target{server, specs, &runtime.Host{Name: "target", System: system}}
 }
 
 func (tg *target) door(dry bool) *calltest.Door {
@@ -147,7 +152,11 @@ func (tg *target) size(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(out)) + " B"
+	bytes, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+	if err != nil || bytes < 1024 {
+		t.Fatalf("it takes %s: %v", out, err)
+	}
+	return fmt.Sprintf("%.1f KiB", bytes/1024)
 }
 
 // state is a text of all that a switch or a copy could alter on the host.
@@ -193,10 +202,15 @@ func TestSwitch(t *testing.T) {
 p1, p2 = one.path, two.path`)
 			one, two := text(t, globals, "p1"), text(t, globals, "p2")
 
-			tg.expect(t, "", one, 1, "the first system of nix on this host")
-			size1, size2 := tg.size(t, one), tg.size(t, two) // the same
-			tg.expect(t, one, two, 2, "packages: 1 changed\n  system: 1.0 -> 2.0\nsize: "+size1+" -> "+size2+" (+0 B)")
-			tg.expect(t, two, one, 3, "packages: 1 changed\n  system: 2.0 -> 1.0\nsize: "+size2+" -> "+size1+" (+0 B)")
+			const nothing = "no system of nix runs there: there is nothing to go back to, and no watchdog"
+			known, later, ready := "\nrestart: a.service, b.service", "\nwhich units stop and start is known after the copy", "\nif a new connection to target works"
+			if system == "aarch64-darwin" {
+				known, later = "", ""
+			}
+			const size = "\nsize: 1.1 KiB -> 1.1 KiB (+0 B)"
+			tg.expect(t, "", one, 1, nothing+"\nthe first system of nix on this host"+later+ready)
+			tg.expect(t, one, two, 2, "back to "+one+"\npackages: 1 changed\n  system: 1.0 -> 2.0"+size+later+ready)
+			tg.expect(t, two, one, 3, "back to "+two+"\npackages: 1 changed\n  system: 2.0 -> 1.0"+size+known+ready)
 			tg.expect(t, one, one, 3, "")
 
 			globals = tg.door(true).Must(t, tg.specs, `x = [[g.number, g.path.path, g.current] for g in nix.generations(h)]`)
@@ -220,13 +234,22 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 	if tg.state(t) != before {
 		t.Errorf("%s -> %s: the preview altered the host", from, to)
 	}
-	p := dry.Predictions[1]
-	verdict, changed := runtime.WillChange, "True"
+	mac := tg.host.Kind() == runtime.Darwin
+	changed, verdict, names := "True", runtime.WillChange, "copy root units arm activate reach confirm profile verify"
 	if from == to {
-		verdict, changed = runtime.NoChange, "False"
+		changed, verdict, names = "False", runtime.NoChange, "copy root"
 	}
-	if p.Verdict != verdict || p.Detail != detail {
-		t.Errorf("%s -> %s: predicted %v %q", from, to, p.Verdict, p.Detail)
+	if mac {
+		names = strings.Replace(names, "units ", "", 1)
+	}
+	shown := ""
+	for i, p := range dry.Predictions {
+		if i > 0 && p.Detail != "" {
+			shown += p.Detail + "\n"
+		}
+	}
+	if p := dry.Predictions[1]; p.Verdict != verdict || strings.TrimSpace(shown) != detail {
+		t.Errorf("%s -> %s: predicted %v\n%s\nwant\n%s", from, to, p.Verdict, shown, detail)
 	}
 	run := tg.door(false)
 	got := run.Must(t, tg.specs, code)["r"].String()
@@ -234,12 +257,16 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 	if previous == "" {
 		previous = "None"
 	}
-	want := "switch_result(changed = " + changed + ", previous = " + previous + ", current = " + to + ", generation = " + starlark.MakeInt(generation).String() + ")"
+	number := starlark.MakeInt(generation).String()
+	want := "switch_result(changed = " + changed + ", previous = " + previous + ", current = " + to + ", generation = " + number + ", units_failed = [], reboot_needed = False)"
 	if got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 	if unknown := "(known after nix.switch, test.star:1)"; from != to {
-		want = strings.Replace(want, "generation = "+starlark.MakeInt(generation).String(), "generation = "+unknown, 1)
+		want = strings.Replace(want, "generation = "+number, "generation = "+unknown, 1)
+		if !mac {
+			want = strings.Replace(want, "reboot_needed = False", "reboot_needed = "+unknown, 1)
+		}
 	}
 	if foreseen != want {
 		t.Errorf("foreseen %s\nwant %s", foreseen, want)
@@ -250,41 +277,52 @@ func (tg *target) expect(t *testing.T, from, to string, generation int, detail s
 	if acted := strings.Contains(run.Log.String(), "activating"); run.Results[1].Changed != (from != to) || acted != (from != to) {
 		t.Errorf("%s -> %s: changed = %v, log %q", from, to, run.Results[1].Changed, run.Log.String())
 	}
-	if names := run.Ops[0].Name + " " + run.Ops[1].Name; names != "nix.copy nix.switch" {
-		t.Errorf("the operations are %s", names)
+	if guarded := strings.Contains(run.Log.String(), "armed (detached): without a confirmation target goes back to "+from+" in 2m0s"); guarded != (from != to && from != "") {
+		t.Errorf("%s -> %s: a watchdog: %v, log %q", from, to, guarded, run.Log.String())
 	}
-	now := tg.server.Shell(t, "readlink -f /run/current-system /nix/var/nix/profiles/system")
+	var asked []string
+	for _, op := range run.Ops {
+		asked = append(asked, op.Name[strings.LastIndexByte(op.Name, '.')+1:])
+	}
+	if strings.Join(asked, " ") != names {
+		t.Errorf("the operations are %s, want %s", asked, names)
+	}
+	now := tg.server.Shell(t, "readlink -f /run/current-system /nix/var/nix/profiles/system; ls -d /run/infra/watchdog /nix/var/infra/watchdog 2>/dev/null; pgrep -f back.s[h] || true")
 	if now != to+"\n"+to+"\n" {
 		t.Errorf("the host is at %s", now)
 	}
 }
 
-// TestSwitchFails: the error says what was tried, what the host runs now and how to go back.
+// TestSwitchFails: the host itself goes back to what it ran, and the error says so.
 func TestSwitchFails(t *testing.T) {
 	tg := newTarget(t, "")
+	const back = "rolled back by the host itself to ONE"
 	for _, tt := range []struct {
-		system, attribute string
-		want              []string
-		profile           string // which system the profile then leads to
-		hint              string
+		system, attribute, more string
+		want                    []string
+		hint                    string
 	}{
-		{"x86_64-linux", "broken", []string{"some units did not start (systemctl --failed lists them): switch-to-configuration failed with exit code 4:\nsome units failed",
-			"it runs ONE now, and its profile leads to NEW (generation 2)"}, "NEW", "go back with: ssh target 'sudo nix-env -p /nix/var/nix/profiles/system --set ONE && sudo ONE/bin/switch-to-configuration switch'"},
-		{"x86_64-linux", "lying", []string{"every command succeeded, and still the host does not run NEW", "it runs ONE now"}, "NEW", "go back with"},
-		{"x86_64-linux", "plain", []string{"NEW is not a NixOS system: it has no bin/switch-to-configuration"}, "ONE", "build .#nixosConfigurations.target"},
-		{"aarch64-darwin", "broken", []string{"the activation failed with exit code 4:\nsome units failed", "it runs ONE now, and its profile leads to ONE (generation 1)"}, "ONE",
-			"go back with: ssh target 'sudo ONE/activate && sudo nix-env -p /nix/var/nix/profiles/system --set ONE'"},
-		{"aarch64-darwin", "lying", []string{"the activation ended without an error, but not with the system running", "it runs ONE now"}, "ONE", "go back with"},
-		{"aarch64-darwin", "plain", []string{"NEW is not a nix-darwin system: it has no activate"}, "ONE", "build .#darwinConfigurations.target.system"},
+		{"x86_64-linux", "broken", "", []string{"some units did not start (systemctl --failed lists them): switch-to-configuration failed with exit code 4:\nsome units failed", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "lying", "", []string{"the activation ended without an error, and still target runs ONE, not NEW", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "plain", "", []string{"NEW is not a NixOS system: it has no bin/switch-to-configuration"}, "build .#nixosConfigurations.target"},
+		{"x86_64-linux", "two", ", checks = [lambda: False]", []string{"check lambda: it returned False", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "two", ", checks = [lambda host: fail(host.name + \" is ill\")]", []string{"target is ill", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "two", ", checks = [lambda host: ssh.run(host, [\"touch\", \"/run/checked\"])]", []string{"check lambda: ", "ssh.run is a change, and a check of nix.switch only reads", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "two", ", via = [\"nowhere.invalid\"], confirm_within = \"5s\"", []string{"nowhere.invalid", back}, "infra resume tries the same system again"},
+		{"x86_64-linux", "hangs", ", confirm_within = \"5s\"", []string{back}, "infra resume tries the same system again"},
+		{"aarch64-darwin", "broken", "", []string{"the activation failed with exit code 4:\nsome units failed", back}, "infra resume tries the same system again"},
+		{"aarch64-darwin", "lying", "", []string{"the activation ended without an error, and still target runs ONE, not NEW", back}, "infra resume tries the same system again"},
+		{"aarch64-darwin", "hangs", ", confirm_within = \"5s\"", []string{back}, "infra resume tries the same system again"},
+		{"aarch64-darwin", "plain", "", []string{"NEW is not a nix-darwin system: it has no activate"}, "build .#darwinConfigurations.target.system"},
 	} {
-		t.Run(tt.system+" "+tt.attribute, func(t *testing.T) {
+		t.Run(tt.system+" "+tt.attribute+tt.more, func(t *testing.T) {
 			tg.host.System = tt.system
-			tg.server.Shell(t, "rm -f /run/current-system /nix/var/nix/profiles/system*")
+			tg.server.Shell(t, "rm -rf /run/current-system /nix/var/nix/profiles/system* /run/infra/watchdog /nix/var/infra/watchdog")
 			globals := tg.door(false).Must(t, tg.specs, `one, new = nix.build(".#one"), nix.build(".#`+tt.attribute+`")
 nix.switch(h, one)
 p1, p2 = one.path, new.path`)
 			names := strings.NewReplacer(text(t, globals, "p1"), "ONE", text(t, globals, "p2"), "NEW")
-			_, err := tg.door(false).Run(t, tg.specs, `nix.switch(h, nix.build(".#`+tt.attribute+`"))`)
+			_, err := tg.door(false).Run(t, tg.specs, `nix.switch(h, nix.build(".#`+tt.attribute+`")`+tt.more+`)`)
 			if err == nil {
 				t.Fatal("the switch succeeded")
 			}
@@ -296,9 +334,9 @@ p1, p2 = one.path, new.path`)
 			if hint := names.Replace(runtime.HintOf(err)); !strings.Contains(hint, tt.hint) {
 				t.Errorf("hint %s\nwant %s", hint, tt.hint)
 			}
-			now := names.Replace(tg.server.Shell(t, "readlink -f /run/current-system /nix/var/nix/profiles/system"))
-			if want := "ONE\n" + tt.profile + "\n"; now != want {
-				t.Errorf("the host is at %s, want %s", now, want)
+			now := names.Replace(tg.server.Shell(t, "readlink -f /run/current-system /nix/var/nix/profiles/system; pgrep -f 'back.s[h]|sleep 66[6]' || true"))
+			if now != "ONE\nONE\n" {
+				t.Errorf("the host is at %s", now)
 			}
 		})
 	}
@@ -324,7 +362,7 @@ p = nix.build(".#plain").path`)
 	refused("on the host only")
 	dry := tg.door(true)
 	dry.Must(t, tg.specs, `nix.switch(h, nix.build(".#two"))`)
-	if p := dry.Predictions[2]; p.Verdict != runtime.WillChange || p.Detail != "system: 1.0 -> 2.0\nit is not built yet: what else differs is known after the build" {
+	if p := dry.Predictions[4]; p.Verdict != runtime.WillChange || p.Detail != "system: 1.0 -> 2.0\nit is not built yet: what else differs is known after the build\nwhich units stop and start is known after the copy" {
 		t.Errorf("predicted %v %q", p.Verdict, p.Detail)
 	}
 }

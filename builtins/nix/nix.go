@@ -7,7 +7,7 @@
 //	nix.diff(old, new, host = None) -> string
 //	nix.copy(path, to)
 //	nix.generations(host) -> list of generation
-//	nix.switch(host, system) -> switch_result
+//	nix.switch(host, system, confirm_within, checks, via, action, degraded) -> switch_result
 //	nix.flake.check(flake, build, check) -> struct
 //	nix.flake.show(flake) -> plain data
 //	nix.flake.metadata(flake) -> plain data

@@ -216,10 +216,10 @@ func TestPathThatNobodyHas(t *testing.T) {
 // TestScopes: what each operation says that it looks at and alters.
 func TestScopes(t *testing.T) {
 	root := project(t)
-	host := &runtime.Host{Name: "h"}
+	hosts := starlark.StringDict{"h": &runtime.Host{Name: "h"}, "mac": &runtime.Host{Name: "mac", System: "aarch64-darwin"}}
 	specs := nix.Specs(nil, "", root, "")
 	const path = `"/nix/store/00000000000000000000000000000000-gone-1"`
-	const store, nothing, everything = "[/nix/store /nix/var/nix/db]", "[]", "everything"
+	const store, nothing, everything, running = "[/nix/store /nix/var/nix/db]", "[]", "everything", "[/run/current-system /nix/var/nix/profiles]"
 	show := func(paths []string) string {
 		if paths == nil {
 			return everything
@@ -239,10 +239,26 @@ func TestScopes(t *testing.T) {
 		{`nix.diff(` + path + `, ` + path + `, host = h)`, []string{"h", store, nothing, "false"}},
 		{`nix.generations(h)`, []string{"h", "[/nix/var/nix/profiles]", nothing, "false"}},
 		{`nix.copy(` + path + `, to = h)`, []string{"h", store, store, "false"}},
-		{`nix.switch(h, ` + path + `)`, []string{"h", store, store, "false", "h", "[/run/current-system /nix/var/nix/profiles]", everything, "false"}},
+		{`nix.switch(h, ` + path + `)`, []string{
+			"h", store, store, "false", // copy
+			"h", running, "[/nix/var/nix/gcroots/infra]", "false", // root
+			"h", "[/nix/store /run/current-system]", nothing, "false", // units
+			"h", nothing, "[/run/infra/watchdog /run/systemd/transient]", "false", // arm
+			"h", running, everything, "false", // activate
+			"h", nothing, "[/run/infra/watchdog /run/systemd/transient]", "false", // confirm
+			"h", nothing, "[/nix/var/nix/profiles /boot]", "false", // profile
+		}},
+		{`nix.switch(mac, ` + path + `)`, []string{
+			"mac", store, store, "false",
+			"mac", running, "[/nix/var/nix/gcroots/infra]", "false",
+			"mac", nothing, "[/nix/var/infra/watchdog /Library/LaunchDaemons/org.infra.watchdog.plist]", "false",
+			"mac", running, everything, "false",
+			"mac", nothing, "[/nix/var/infra/watchdog /Library/LaunchDaemons/org.infra.watchdog.plist]", "false",
+			"mac", nothing, "[/nix/var/nix/profiles /boot]", "false",
+		}},
 	} {
 		var got []string
-		ask(t, specs, starlark.StringDict{"h": host}, tt.code, func(op runtime.Op) {
+		ask(t, specs, hosts, tt.code, func(op runtime.Op) {
 			got = append(got, op.Host, show(op.Looks), show(op.Alters), fmt.Sprint(op.Beyond))
 		})
 		if !slices.Equal(got, tt.want) {
@@ -274,6 +290,8 @@ func TestNotKnownArguments(t *testing.T) {
 	for name, shape := range map[string]*runtime.Shape{"path": runtime.StorePathShape, "word": runtime.StringShape} {
 		names[name] = runtime.Unknown{Op: "nix.build", Pos: syntax.MakePosition(new("a.star"), 3, 1), Shape: shape}
 	}
+	// What a preview does not ask for are the reads of a system that runs: reach, verify.
+	const switched = "nix.copy nix.switch.root nix.switch.units nix.switch.arm nix.switch.activate nix.switch.confirm nix.switch.profile"
 	for code, want := range map[string]string{
 		`nix.eval(word)`:                               "nix.eval",
 		`nix.build(word)`:                              "nix.build",
@@ -282,10 +300,10 @@ func TestNotKnownArguments(t *testing.T) {
 		`nix.diff(path, word, host = h)`:               "nix.diff",
 		`nix.copy(path, to = [h, h])`:                  "nix.copy nix.copy",
 		`nix.copy([path, "/nix/store/0-x"], to = h)`:   "nix.copy",
-		`nix.switch(h, path)`:                          "nix.copy nix.switch",
-		`nix.switch(h, nix.build(word)).current.path`:  "nix.build nix.copy nix.switch",
-		`nix.switch(h, nix.switch(h, word).previous)`:  "nix.copy nix.switch nix.copy nix.switch",
-		`nix.switch(h, nix.generations(h)[0].path)`:    "nix.generations nix.copy nix.switch",
+		`nix.switch(h, path)`:                          switched,
+		`nix.switch(h, nix.build(word)).current.path`:  "nix.build " + switched,
+		`nix.switch(h, nix.switch(h, word).previous)`:  switched + " " + switched,
+		`nix.switch(h, nix.generations(h)[0].path)`:    "nix.generations " + switched,
 		`nix.closure(nix.build(word), host = h).paths`: "nix.build nix.closure",
 	} {
 		var got []string

@@ -4,9 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"go.starlark.net/starlark"
-	"go.starlark.net/syntax"
-
 	"infra/runtime"
 )
 
@@ -139,26 +136,6 @@ func TestVersionStep(t *testing.T) {
 	} {
 		if got := versionStep(store32(tt.before)[0], store32(tt.after)[0]); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)
-		}
-	}
-}
-
-// TestSwitchNotKnown: where nothing can be asked, the system that was asked
-// for is still certain, if it is known itself.
-func TestSwitchNotKnown(t *testing.T) {
-	unknown := runtime.Unknown{Op: "nix.switch", Pos: syntax.MakePosition(new("a.star"), 3, 1)}
-	for path, want := range map[string]string{out: out, "(known after nix.build, a.star:2)": "(known after nix.switch, a.star:3)"} {
-		s := switching{switchArgs: switchArgs{System: &runtime.StorePath{Path: path}}, unknown: unknown}
-		r := s.notKnown().(starlark.HasAttrs)
-		for field, shape := range map[string]*runtime.Shape{"changed": runtime.BoolShape, "previous": nil, "generation": runtime.IntShape} {
-			v, err := r.Attr(field)
-			if u, ok := v.(runtime.Unknown); err != nil || !ok || u.Shape != shape {
-				t.Errorf("%s is %#v %v", field, v, err)
-			}
-		}
-		current, err := r.Attr("current")
-		if u, ok := current.(runtime.Unknown); err != nil || current.String() != want || ok && u.Shape != runtime.StorePathShape {
-			t.Errorf("current is %#v %v, want %s", current, err, want)
 		}
 	}
 }

@@ -1,58 +1,96 @@
 package nix
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"go.starlark.net/starlark"
 
 	"infra/builtins/internal/call"
-	"infra/builtins/internal/command"
 	"infra/runtime"
-	"infra/runtime/remote"
 )
 
 var switchSpec = call.Spec{
 	Name:   "nix.switch",
 	Effect: runtime.Change,
-	Doc: "Copies a system to a host and makes it the running one, now and after a reboot. A host that runs it already is left alone. " +
-		"It returns what ran before, to which nix.switch goes back.",
+	Doc: "Copies a system to a host and makes it the running one, now and after a reboot. Whatever the new system breaks, the host itself goes back " +
+		"to exactly what it ran before, unless a new connection works, the checks pass and infra confirms it in time. " +
+		"A host that ran no system of nix before has nothing to go back to. A host that runs it already is left alone.",
 	Returns: "switch_result",
 	Fields: []call.Field{
-		{Name: "changed", Type: "bool", Doc: "False where the host ran it already"},
+		{Name: "changed", Type: "bool", Doc: "False where there was nothing to do"},
 		{Name: "previous", Type: "store_path", Doc: "what ran before; None where no system of nix did"},
 		{Name: "current", Type: "store_path", Doc: "what runs now"},
 		{Name: "generation", Type: "int", Doc: "of the system profile"},
+		{Name: "units_failed", Type: "list of strings", Doc: "units that did not start, where degraded = \"warn\""},
+		{Name: "reboot_needed", Type: "bool", Doc: "the system runs from the next boot on"},
 	},
-	Example: `system = nix.build(".#darwinConfigurations.blackphos.system")
-done = nix.switch(mac, system)
+	Example: `def answers(host):
+    return ssh.run(host, ["zerotier-cli", "info"], reads = True, check = False).code == 0
+system = nix.build(".#darwinConfigurations.blackphos.system")
+done = nix.switch(mac, system, confirm_within = "3m", checks = [answers])
 log("%s instead of %s" % (done.current, done.previous))
 `,
 }
 
 type switchArgs struct {
-	Host   *runtime.Host      `arg:"host" doc:"which host"`
-	System *runtime.StorePath `arg:"system" doc:"the system to run"`
+	Host     *runtime.Host      `arg:"host" doc:"which host"`
+	System   *runtime.StorePath `arg:"system" doc:"the system to run"`
+	Within   time.Duration      `arg:"confirm_within,keyword" default:"2m" doc:"how long the activation, and then the confirmation, may take before the host goes back by itself"`
+	Checks   []starlark.Value   `arg:"checks,keyword" default:"" doc:"functions that must find the new system well before it is confirmed; they take the host, or nothing, only read, and return truth or a struct(ok, detail)"`
+	Via      []starlark.Value   `arg:"via,keyword" default:"" doc:"further addresses, or hosts, at which the same machine must be reached by a new connection"`
+	Action   string             `arg:"action,keyword" default:"switch" doc:"\"switch\"; \"boot\": only from the next boot on; \"test\": only until the next boot"`
+	Degraded string             `arg:"degraded,keyword" default:"fail" doc:"what units that do not start mean: \"fail\" goes back, \"warn\" goes on and lists them"`
 }
 
-// switchTo is two operations, so that a preview and the journal tell the
-// harmless one from the other.
-func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
-	if _, err := c.Do(m.copyOp([]*runtime.StorePath{a.System}, a.Host)); err != nil {
-		return nil, err
+// The actions of a switch.
+const (
+	actSwitch = "switch"
+	actBoot   = "boot"
+	actTest   = "test"
+)
+
+// valid refuses what no host can do.
+func (a switchArgs) valid() error {
+	switch {
+	case !slices.Contains([]string{actSwitch, actBoot, actTest}, a.Action):
+		return fmt.Errorf("nix.switch: action: want \"switch\", \"boot\" or \"test\", got %q", a.Action)
+	case a.Degraded != "fail" && a.Degraded != "warn":
+		return fmt.Errorf("nix.switch: degraded: want \"fail\" or \"warn\", got %q", a.Degraded)
+	case a.Within < 5*time.Second || a.Within > 24*time.Hour:
+		return fmt.Errorf("nix.switch: confirm_within: want 5s to 24h, got %s", a.Within)
+	case a.Action == actBoot && a.Host.Kind() == runtime.Darwin:
+		return runtime.WithHint(fmt.Errorf("nix.switch: action: a Mac activates a system only while it runs"), "leave action out")
 	}
-	s := switching{m, a, c.Unknown()}
-	return c.Value(runtime.Op{Repeatable: true,
-		Host: a.Host.Name, Show: a.Host.Name + " -> " + a.System.Path,
-		// The system's own files are looked at too. But the copy brings them,
-		// and what the store holds already it does not alter. An activation
-		// may alter anything.
-		Looks: runningFiles, Alters: nil,
-		Predict: s.predict, Run: s.run, NotKnown: s.notKnown,
-	})
+	for _, fn := range a.Checks {
+		if _, ok := fn.(starlark.Callable); !ok {
+			return fmt.Errorf("nix.switch: checks: want functions, got %s", fn.Type())
+		}
+	}
+	_, err := a.via()
+	return err
+}
+
+// via are the further ways to the host, as hosts.
+func (a switchArgs) via() ([]*runtime.Host, error) {
+	var ways []*runtime.Host
+	for _, v := range a.Via {
+		switch v := v.(type) {
+		case *runtime.Host:
+			ways = append(ways, v)
+		case starlark.String:
+			if v == "" || strings.HasPrefix(string(v), "-") {
+				return nil, fmt.Errorf("nix.switch: via: %q is no address", string(v))
+			}
+			ways = append(ways, &runtime.Host{Name: a.Host.Name, System: a.Host.System, SSH: string(v)})
+		default:
+			return nil, fmt.Errorf("nix.switch: via: want hosts or addresses, got %s", v.Type())
+		}
+	}
+	return ways, nil
 }
 
 // switching is one host on its way to another system.
@@ -62,132 +100,140 @@ type switching struct {
 	unknown runtime.Unknown
 }
 
-func (s switching) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	there := s.storeOf(s.Host, log)
-	before, err := there.systemState(ctx, s.System.Path)
+// switchTo is a list of operations, the same in a preview and in every run of it:
+//
+//	copy      the closure
+//	root      both systems, so that no garbage collection takes either; what ran
+//	          before is recorded here, and counts from then on
+//	units     are asked for: what an activation would stop and start
+//	arm       the host's own watchdog, on the recorded system
+//	activate  the new one, without the profile: a boot still starts the old one
+//	reach     the host by a new connection, and by every other way; the checks
+//	confirm   which takes the watchdog away; or the host goes back
+//	profile   and boot entry
+//	verify
+func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
+	if err := a.valid(); err != nil {
+		return nil, err
+	}
+	s := switching{m, a, c.Unknown()}
+	if _, err := c.Do(m.copyOp([]*runtime.StorePath{a.System}, a.Host)); err != nil {
+		return nil, err
+	}
+	recorded, err := c.Value(s.rootOp())
 	if err != nil {
-		return runtime.Result{}, err
+		return nil, err
 	}
-	if err := notASystem(s.System.Path, s.Host, before.programs); err != nil {
-		return runtime.Result{}, err
+	b := readBefore(recorded)
+	if b.known && !b.changed {
+		return s.result(b, b.generation, outcome{current: a.System}), nil
 	}
-	if before.runs(s.System.Path) {
-		return runtime.Result{Value: s.result(before, starlark.MakeInt(before.generation))}, nil
+	done := outcome{current: a.System}
+	if a.Action == actBoot {
+		done.reboot, done.current = true, b.previous
+	} else if done, err = s.activated(c, b); err != nil {
+		return nil, err
 	}
-	for _, act := range s.acts() {
-		if err := act(ctx, log); err != nil {
-			return runtime.Result{}, s.aftermath(ctx, before, err)
+	if a.Action == actTest && !done.reboot {
+		return s.result(b, b.generation, done), nil
+	}
+	return s.made(c, b, done)
+}
+
+// made makes the system the one that the next boot starts.
+func (s switching) made(c *call.Call, b before, done outcome) (starlark.Value, error) {
+	if _, err := c.Do(s.profileOp(b, done)); err != nil {
+		return nil, err
+	}
+	if done.foreseen {
+		return s.result(b, s.unknown.As(runtime.IntShape), done), nil
+	}
+	generation, err := c.Read(s.verifyOp(done))
+	if err != nil {
+		return nil, err
+	}
+	return s.result(b, generation.Value, done), nil
+}
+
+// activated is the system running and confirmed; or an error, and what ran before
+// running again.
+func (s switching) activated(c *call.Call, b before) (outcome, error) {
+	units, err := s.units(c)
+	if err != nil {
+		return outcome{}, err
+	}
+	if _, err := c.Do(s.armOp(b)); err != nil {
+		return outcome{}, err
+	}
+	said, err := c.Value(s.activateOp(b, units))
+	if err != nil {
+		return outcome{}, err
+	}
+	done := readOutcome(said, s.System)
+	var refused error
+	if !done.foreseen && !done.reboot {
+		refused = s.examined(c, b)
+	}
+	if done.reboot {
+		done.current = b.previous
+	}
+	_, err = c.Do(s.confirmOp(b, done, refused))
+	if err == nil || isRolledBack(err) || !b.back || c.Context().Err() != nil || errors.Is(err, runtime.ErrUntold) || errors.Is(err, runtime.ErrInterrupted) {
+		return done, err
+	}
+	if refused == nil {
+		return done, s.watched(c, b, err)
+	}
+	return done, s.watched(c, b, fmt.Errorf("%w\n%v", refused, err))
+}
+
+// name is that of the system, for people.
+func (s switching) name() string {
+	if !inStore(s.System.Path) {
+		return s.System.Path
+	}
+	return s.System.Name()
+}
+
+// operation is what all operations of a switch have in common. What they do in
+// order is theirs alone, so they look at nothing that one before could alter.
+func (s switching) operation(name, show string) runtime.Op {
+	return runtime.Op{
+		Name: "nix.switch." + name, Host: s.Host.Name, Show: show, Repeatable: true,
+		Args:  runtime.Args{"host": s.Host.Name, "system": s.System.Path, "action": s.Action},
+		Looks: runtime.Nothing, Alters: runtime.Nothing,
+		NotKnown: func() starlark.Value { return starlark.None },
+	}
+}
+
+// result is the switch_result.
+func (s switching) result(b before, generation starlark.Value, done outcome) *runtime.Record {
+	failed := make([]starlark.Value, len(done.failed))
+	for i, unit := range done.failed {
+		failed[i] = starlark.String(unit)
+	}
+	var changed, failures, reboot starlark.Value = starlark.Bool(b.changed), starlark.NewList(failed), starlark.Bool(done.reboot)
+	if !b.known {
+		changed = s.unknown.As(runtime.BoolShape)
+	}
+	if done.foreseen {
+		failures = s.unknown.As(runtime.StringsShape)
+		if s.Degraded == "fail" {
+			failures = starlark.NewList(nil)
+		}
+		reboot = s.unknown.As(runtime.BoolShape)
+		if s.Host.Kind() == runtime.Darwin {
+			failures, reboot = starlark.NewList(nil), starlark.False
 		}
 	}
-	after, err := there.systemState(ctx, s.System.Path)
-	if err == nil && !after.runs(s.System.Path) {
-		err = fmt.Errorf("every command succeeded, and still the host does not run %s", s.System.Path)
-	}
-	if err != nil {
-		return runtime.Result{}, s.aftermath(ctx, before, err)
-	}
-	return runtime.Result{Changed: true, Value: s.result(before, starlark.MakeInt(after.generation))}, nil
-}
-
-// acts is what a switch does, in order. NixOS installs its boot loader from
-// the profile, so that is set first. On a Mac a failed activation must leave
-// the profile behind: after a reboot the profile wins.
-func (s switching) acts() []func(context.Context, io.Writer) error {
-	if s.Host.Kind() == runtime.Darwin {
-		return []func(context.Context, io.Writer) error{s.activateDarwin, s.verifyActive, s.setProfile}
-	}
-	return []func(context.Context, io.Writer) error{s.setProfile, s.switchNixOS}
-}
-
-func (s switching) setProfile(ctx context.Context, log io.Writer) error {
-	_, err := s.storeOf(s.Host, log).script(ctx, "setting the system profile", remote.Command{Sudo: true},
-		`exec nix-env -p "$1" --set "$2"`, systemProfile, s.System.Path)
-	return err
-}
-
-// asUnit runs a program as a unit of systemd where that runs the host, as
-// nixos-rebuild does: a switch that restarts the network or sshd must not be
-// ended by it. The fixed name keeps two switches apart.
-const asUnit = `if [ -d /run/systemd/system ]; then
-	exec systemd-run -E LOCALE_ARCHIVE -E NIXOS_INSTALL_BOOTLOADER --collect --no-ask-password --pipe --wait --quiet \
-		--service-type=exec --unit=nixos-rebuild-switch-to-configuration "$@"
-fi
-exec "$@"`
-
-func (s switching) switchNixOS(ctx context.Context, log io.Writer) error {
-	out, err := s.asRoot(ctx, log, "sh", "-c", asUnit, "sh", s.System.Path+"/"+switchProgram, "switch")
-	if err != nil {
-		return err
-	}
-	return out.Err(switchFailure(out.Exit.Code))
-}
-
-// switchFailure names what switch-to-configuration means by its exit code.
-func switchFailure(code int) string {
-	const program = "switch-to-configuration"
-	switch code {
-	case 1:
-		return "a check before the switch, or the boot loader's installation: " + program
-	case 2:
-		return "an activation script: " + program
-	case 4:
-		return "some units did not start (systemctl --failed lists them): " + program
-	case 100:
-		return "the system needs a reboot to be switched to: " + program
-	}
-	return program
-}
-
-func (s switching) activateDarwin(ctx context.Context, log io.Writer) error {
-	out, err := s.asRoot(ctx, log, s.System.Path+"/"+activateProgram)
-	if err != nil {
-		return err
-	}
-	return out.Err("the activation")
-}
-
-// verifyActive: an activation links /run/current-system last, so a link that
-// is still the old one tells of a half activated system whatever it exited with.
-func (s switching) verifyActive(ctx context.Context, log io.Writer) error {
-	state, err := s.storeOf(s.Host, log).systemState(ctx, s.System.Path)
-	if err == nil && state.current != s.System.Path {
-		err = errors.New("the activation ended without an error, but not with the system running")
-	}
-	return err
-}
-
-func (s switching) asRoot(ctx context.Context, log io.Writer, argv ...string) (command.Output, error) {
-	return command.Run(ctx, command.On(s.pool, s.Host), remote.Command{Argv: argv, Sudo: true}, log)
-}
-
-// aftermathTime is how long a failed switch, even an interrupted one, may take
-// to find out how it left the host.
-const aftermathTime = 15 * time.Second
-
-// aftermath adds to a failure how it left the host and how a person goes back.
-func (s switching) aftermath(ctx context.Context, before systemState, failure error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), aftermathTime)
-	defer cancel()
-	left := "how it left the host is not known: it does not answer"
-	if now, err := s.storeOf(s.Host, io.Discard).systemState(ctx, s.System.Path); err == nil {
-		left = now.String()
-	}
-	err := fmt.Errorf("%w\n%s", failure, left)
-	if before.current == "" || before.current == s.System.Path {
-		return err
-	}
-	return runtime.WithHint(err, "go back with: %s", goBack(s.Host, before.current))
-}
-
-// result is the switch_result from the state before and the generation after.
-func (s switching) result(before systemState, generation starlark.Value) *runtime.Record {
-	var previous starlark.Value = starlark.None
-	if before.current != "" {
-		previous = &runtime.StorePath{Path: before.current}
+	if !inStore(s.System.Path) {
+		done.current = s.unknown.As(runtime.StorePathShape)
 	}
 	return runtime.NewRecord("switch_result",
-		runtime.Field{Name: "changed", Value: starlark.Bool(!before.runs(s.System.Path))},
-		runtime.Field{Name: "previous", Value: previous},
-		runtime.Field{Name: "current", Value: s.System},
-		runtime.Field{Name: "generation", Value: generation})
+		runtime.Field{Name: "changed", Value: changed},
+		runtime.Field{Name: "previous", Value: b.previous},
+		runtime.Field{Name: "current", Value: done.current},
+		runtime.Field{Name: "generation", Value: generation},
+		runtime.Field{Name: "units_failed", Value: failures},
+		runtime.Field{Name: "reboot_needed", Value: reboot})
 }

@@ -7,30 +7,35 @@ import (
 	"os"
 	"path/filepath"
 
-	"go.starlark.net/starlark"
-
 	"infra/runtime"
 )
 
-func (s switching) predict(ctx context.Context) (runtime.Prediction, error) {
-	there := s.storeOf(s.Host, io.Discard)
-	state, err := there.systemState(ctx, s.System.Path)
+// foreseen is the host's state, if a run would not refuse the system.
+func (s switching) foreseen(ctx context.Context) (systemState, error) {
+	state, err := s.storeOf(s.Host, io.Discard).systemState(ctx, s.System.Path)
 	if err != nil {
-		return runtime.Prediction{}, err
+		return state, err
 	}
 	if state.held {
 		err = notASystem(s.System.Path, s.Host, state.programs)
 	} else if _, statErr := os.Stat(s.System.Path); statErr == nil {
 		err = notASystem(s.System.Path, s.Host, programsHere(s.System.Path))
 	}
+	return state, err
+}
+
+// predictActivation says what the host would get, and what becomes of its units.
+func (s switching) predictActivation(ctx context.Context, units string) (runtime.Prediction, error) {
+	there := s.storeOf(s.Host, io.Discard)
+	state, err := there.systemState(ctx, s.System.Path)
 	if err != nil {
 		return runtime.Prediction{}, err
 	}
-	if state.runs(s.System.Path) {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: s.result(state, starlark.MakeInt(state.generation))}, nil
+	detail := s.detail(ctx, there, state)
+	if units != "" {
+		detail += "\n" + units
 	}
-	value := s.result(state, s.unknown.As(runtime.IntShape))
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: value, Detail: s.detail(ctx, there, state)}, nil
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.unknown, Detail: detail}, nil
 }
 
 func programsHere(path string) []string {
@@ -41,20 +46,6 @@ func programsHere(path string) []string {
 		}
 	}
 	return programs
-}
-
-// notKnown is the switch_result where not even what runs now is known: the
-// system is the one that was asked for, or nothing.
-func (s switching) notKnown() starlark.Value {
-	var current starlark.Value = s.System
-	if !inStore(s.System.Path) {
-		current = s.unknown.As(runtime.StorePathShape)
-	}
-	return runtime.NewRecord("switch_result",
-		runtime.Field{Name: "changed", Value: s.unknown.As(runtime.BoolShape)},
-		runtime.Field{Name: "previous", Value: s.unknown}, // a store path or None
-		runtime.Field{Name: "current", Value: current},
-		runtime.Field{Name: "generation", Value: s.unknown.As(runtime.IntShape)})
 }
 
 // detail says what the host would get. It is for reading only: where a closure

@@ -116,7 +116,7 @@ p = plan(hosts = [mac], steps = [step(look), step(f, needs = [look]), step(g, ne
 		tr.withClan()
 		tr.exec("blackphos", "sh", "-c", "echo 'exit 1' > /etc/lab-fault")
 		r := tr.plan("--step", "switch", blackphos)
-		r.want(t, 1, "plans/blackphos.star:", "nix.switch on blackphos", "hint:")
+		r.want(t, 1, "plans/blackphos.star:", "nix.switch.activate on blackphos", "it runs no system of nix now", "hint: infra resume tries the same system again")
 		if out, err := tr.fleet.Exec("blackphos", "readlink", "/run/current-system"); err == nil {
 			t.Errorf("blackphos runs %s", out)
 		}

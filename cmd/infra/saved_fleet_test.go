@@ -93,7 +93,7 @@ func TestSavedPreviewsOnTheFleet(t *testing.T) {
 		if made.ReplaceAllString(again, "") != made.ReplaceAllString(text, "") {
 			t.Errorf("the first time:\n%s\nthe second time:\n%s", text, again)
 		}
-		for _, want := range []string{system, boot, `"name": "nix.switch"`, `"nar_hash": "sha256-`, `"path": "secrets/blackphos.yaml"`, `"+hello"`,
+		for _, want := range []string{system, boot, `"name": "nix.switch.activate"`, `"nar_hash": "sha256-`, `"path": "secrets/blackphos.yaml"`, `"+hello"`,
 			`"path": "plans/fleet.star"`, "nix (Nix)", "OpenSSH", "‹secret secrets/blackphos.yaml[user.password]›", "(known after nix.switch, plans/motd.star:"} {
 			if !strings.Contains(again, want) {
 				t.Errorf("it does not say %q", want)
