@@ -51,7 +51,9 @@ func (f *Fleet) forSystemd(ctx context.Context, h Host, cmd *exec.Cmd) error {
 	if err := os.Mkdir(r.cgroup, 0o755); err != nil {
 		return fmt.Errorf("make its cgroup: %w", err)
 	}
-	ours, err := os.Open("/proc/self/ns/net")
+	// Not that of self, which is the first thread's: a link may have taken that
+	// one with it into another network.
+	ours, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return err
 	}
