@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"infra/builtins/internal/file"
 	"infra/runtime"
 )
 
@@ -150,7 +151,7 @@ func (r *ready) keepLocks() error {
 	if there, err := os.ReadFile(kept); err == nil && bytes.Equal(there, locks) {
 		return nil
 	}
-	if err := os.WriteFile(kept, locks, 0o644); err != nil {
+	if err := file.Replace(kept, locks, 0o644, nil); err != nil {
 		return err
 	}
 	return r.writeNote()
