@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -199,8 +200,9 @@ func (a *applying) run(ctx context.Context, log io.Writer) (runtime.Result, erro
 			return runtime.Result{}, a.differs(m.planned)
 		}
 	}
-	w.used() // whatever becomes of it, it cannot be applied again
-	w.dir.Run = runtime.OpID(ctx)
+	w.used()                // whatever becomes of it, it cannot be applied again
+	id := runtime.OpID(ctx) // of the run's nth operation: RUN-N
+	w.dir.Run = id[:max(0, strings.LastIndexByte(id, '-'))]
 	applied, err := w.dir.Apply(ctx, log, m.saved)
 	if err != nil {
 		return runtime.Result{}, err

@@ -221,6 +221,9 @@ func (d *differences) changed(step string, was, now Operation) {
 	case was.String() != now.String():
 		d.add("%s: the preview was: %s; now: %s", step, was, now)
 		return
+	case !slices.Equal(was.Detail, now.Detail):
+		d.details(step+": "+was.String()+": ", was, now)
+		return
 	}
 	d.add("%s: %s: the arguments were %s, now they are %s", step, was, was.arguments(), now.arguments())
 }
@@ -232,11 +235,46 @@ func (d *differences) foreseen(step string, was, now Operation) {
 	case was.Verdict != now.Verdict || was.Error != now.Error:
 		d.add("%sthe preview was: %s; now: %s", at, was.outcome(), now.outcome())
 	case !slices.Equal(was.Detail, now.Detail):
-		d.add("%sthe preview was:\n%s\nnow:\n%s", at, lines(was.Detail), lines(now.Detail))
+		d.details(at, was, now)
 	case was.Show != now.Show || was.Note != now.Note:
 		d.add("%sit was shown as: %s; now: %s", at, was.shown(), now.shown())
 	}
 }
+
+// details shows where the details of two operations differ.
+func (d *differences) details(at string, was, now Operation) {
+	b, a := apart(was.Detail, now.Detail)
+	d.add("%sthe preview was:\n%s\nnow:\n%s", at, lines(b), lines(a))
+}
+
+// apart leaves out of two lists of lines what both begin and end with, but for
+// the line below which the first difference stands.
+func apart(a, b []string) ([]string, []string) {
+	same := 0
+	for same < min(len(a), len(b)) && a[same] == b[same] {
+		same++
+	}
+	tail := 0
+	for tail < min(len(a), len(b))-same && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	var above []string
+	if longer := slices.MaxFunc([][]string{a, b}, func(x, y []string) int { return len(x) - len(y) }); same < len(longer) {
+		at := slices.IndexFunc(reversed(longer[:same]), func(line string) bool { return indent(line) < indent(longer[same]) })
+		if at >= 0 {
+			above = longer[same-1-at : same-at]
+		}
+	}
+	return slices.Concat(above, a[same:len(a)-tail]), slices.Concat(above, b[same:len(b)-tail])
+}
+
+func reversed(list []string) []string {
+	list = slices.Clone(list)
+	slices.Reverse(list)
+	return list
+}
+
+func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 func (o Operation) shown() string {
 	if o.Note == "" {

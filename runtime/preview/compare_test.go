@@ -6,6 +6,24 @@ import (
 	"testing"
 )
 
+// What differs is shown below the line that it belongs to, and nothing else.
+func TestApart(t *testing.T) {
+	servers := func(address string, more ...string) []string {
+		return append([]string{"+ server.a: is created", "    image = 1", "+ server.b: is created", "    address = " + address, "    image = 2"}, more...)
+	}
+	for _, tt := range []struct{ a, b, left, right []string }{
+		{servers("1"), servers("2"), []string{"+ server.b: is created", "    address = 1"}, []string{"+ server.b: is created", "    address = 2"}},
+		{servers("1"), servers("1", "    name = b"), []string{"+ server.b: is created"}, []string{"+ server.b: is created", "    name = b"}},
+		{servers("1"), append([]string{"- server.0"}, servers("1")...), nil, []string{"- server.0"}},
+		{nil, []string{"x"}, nil, []string{"x"}},
+		{[]string{"x"}, []string{"x"}, nil, nil},
+	} {
+		if left, right := apart(tt.a, tt.b); !slices.Equal(left, tt.left) || !slices.Equal(right, tt.right) {
+			t.Errorf("%q and %q: got %q and %q", tt.a, tt.b, left, right)
+		}
+	}
+}
+
 func TestCompareNamesEveryDifference(t *testing.T) {
 	put := func(d *Document) *Operation { return &d.Steps[1].Operations[0] }
 	for _, tt := range []struct {
@@ -60,7 +78,9 @@ func TestCompareNamesEveryDifference(t *testing.T) {
 		{"another verdict", func(d *Document) { put(d).Verdict, put(d).Detail = "no change", nil },
 			[]string{"step put on mac: ssh.put /etc/motd on mac: the preview was: change, -a; now: no change"}},
 		{"another detail", func(d *Document) { put(d).Detail = []string{"-c", "+b"} },
-			[]string{"step put on mac: ssh.put /etc/motd on mac: the preview was:\n  -a\n  +b\nnow:\n  -c\n  +b"}},
+			[]string{"step put on mac: ssh.put /etc/motd on mac: the preview was:\n  -a\nnow:\n  -c"}},
+		{"other arguments, of which the detail tells", func(d *Document) { put(d).Args["content"], put(d).Detail = "c", []string{"-a", "+d"} },
+			[]string{"step put on mac: ssh.put /etc/motd on mac: the preview was:\n  +b\nnow:\n  +d"}},
 		{"another look", func(d *Document) { put(d).Show = "the motd" },
 			[]string{"step put on mac: ssh.put /etc/motd on mac: it was shown as: /etc/motd; now: the motd"}},
 	} {
