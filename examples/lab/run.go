@@ -169,7 +169,7 @@ func testCommand() *cobra.Command {
 			if err := tools.Install(cmd.Context(), cmd.ErrOrStderr(), root, tools.Terraform, tools.Provider, tools.Tofu); err != nil {
 				return err
 			}
-			return passThrough(cmd, goCommand(root, append([]string{"test", "./..."}, args...)...))
+			return passThrough(cmd, goCommand(root, append([]string{"test", "-timeout=40m", "./..."}, args...)...))
 		},
 	}
 }
