@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 )
 
 // terraformRatio is how many times as long as by hand a plan and its apply may
@@ -42,6 +43,7 @@ func benchTerraform(ctx context.Context, out io.Writer, dir string) error {
 		return err
 	}
 	var hand, ours []figure
+	var ratios []float64 // of each pair: the machine is not as fast at all times
 	for i := range runs + 1 {
 		h, err := inTerraform(ctx, dir, "hand", []string{"sh", "-c", byHand})
 		if err != nil {
@@ -53,12 +55,14 @@ func benchTerraform(ctx context.Context, out io.Writer, dir string) error {
 		}
 		if i > 0 { // the first inits, and is a warm-up
 			hand, ours = append(hand, h), append(ours, o)
+			ratios = append(ratios, float64(o.wall)/float64(h.wall))
 		}
 	}
 	h, o := median(hand), median(ours)
-	ratio := float64(o.wall) / float64(h.wall)
+	slices.Sort(ratios)
+	ratio := ratios[len(ratios)/2]
 	fmt.Fprint(out, "\n| plan and apply of 100 terraform_data | wall | cpu | memory |\n|---|---|---|---|\n")
-	fmt.Fprintf(out, "| infra run | %s |\n| by hand: plan, show, apply | %s |\n\ninfra takes %.2f times as long\n", o, h, ratio)
+	fmt.Fprintf(out, "| infra run | %s |\n| by hand: plan, show, apply | %s |\n\nthe whole of infra takes %.2f times as long (median of the pairs)\n", o, h, ratio)
 	if ratio > terraformRatio {
 		return fmt.Errorf("plan and apply took %.2f times as long as by hand, and should stay under %.2f", ratio, terraformRatio)
 	}
