@@ -190,31 +190,15 @@ func (u updating) locks(ctx context.Context, log io.Writer) (old, next *lock, er
 	return old, next, nil
 }
 
-// replace writes the file beside the old one and renames it, so that a reader
-// and a crash see either of the two.
+// replace leaves the file alone where it is not what was looked at any more.
 func (u updating) replace(was, text []byte) error {
-	target := u.file
-	if resolved, err := filepath.EvalSymlinks(target); err == nil {
-		target = resolved
-	}
-	tmp := filepath.Join(filepath.Dir(target), ".infra-flake.lock") // one name: what a killed process left is replaced
-	defer os.Remove(tmp)
-	if err := fill(tmp, text); err != nil {
-		return err
-	}
-	if now, err := os.ReadFile(target); err != nil && !errors.Is(err, fs.ErrNotExist) || !bytes.Equal(now, was) {
-		return runtime.WithHint(errors.New("it was changed by somebody else meanwhile, and is left as it is"), "run the plan again")
-	}
-	return os.Rename(tmp, target)
-}
-
-func fill(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
+	return file.Replace(u.file, text, 0o644, func() error {
+		now, err := os.ReadFile(u.file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || !bytes.Equal(now, was) {
+			return runtime.WithHint(errors.New("it was changed by somebody else meanwhile, and is left as it is"), "run the plan again")
+		}
+		return nil
+	})
 }
 
 // tellGit makes git know of a new file, as nix does: what git does not know
