@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
 	"go.starlark.net/syntax"
 )
 
@@ -19,6 +20,23 @@ type Check struct {
 }
 
 var _ starlark.Value = (*Check)(nil)
+
+// Judge is what the result of a function that observes says: truth, or a
+// struct(ok, detail).
+func Judge(v starlark.Value) (ok bool, detail string) {
+	ok = bool(v.Truth())
+	s, is := v.(*starlarkstruct.Struct)
+	if !is {
+		return ok, ""
+	}
+	if x, err := s.Attr("ok"); err == nil {
+		ok = bool(x.Truth())
+	}
+	if x, err := s.Attr("detail"); err == nil {
+		detail, _ = starlark.AsString(x)
+	}
+	return ok, detail
+}
 
 // String prints the check as check("name").
 func (c *Check) String() string { return fmt.Sprintf("check(%q)", c.Name) }

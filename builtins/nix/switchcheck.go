@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"infra/builtins/internal/call"
 	"infra/runtime"
@@ -44,15 +43,7 @@ func (s switching) check(c *call.Call, fn starlark.Callable) error {
 	if u, ok := runtime.FindUnknown(v); ok {
 		return u.End("what the check returned")
 	}
-	ok, detail := bool(v.Truth()), ""
-	if r, is := v.(*starlarkstruct.Struct); is {
-		if x, err := r.Attr("ok"); err == nil {
-			ok = bool(x.Truth())
-		}
-		if x, err := r.Attr("detail"); err == nil {
-			detail, _ = starlark.AsString(x)
-		}
-	}
+	ok, detail := runtime.Judge(v)
 	switch {
 	case ok:
 		return nil

@@ -66,9 +66,9 @@ func scoped(r *run, next runtime.Do) runtime.Do {
 		if op.Effect != runtime.Read {
 			if who := runtime.ReadsOnly(ctx); who != "" {
 				return runtime.Result{}, runtime.WithHint(fmt.Errorf("%s is a %s, and %s only reads", op.Name, op.Effect, who),
-					"a command that only looks says reads = True")
+					"move it into a step; a command that only looks says reads = True")
 			}
-			if err := r.refuse(taskOf(ctx), op); err != nil {
+			if err := r.refuse(op); err != nil {
 				return runtime.Result{}, err
 			}
 		}
@@ -76,11 +76,8 @@ func scoped(r *run, next runtime.Do) runtime.Do {
 	}
 }
 
-func (r *run) refuse(t *task, op runtime.Op) error {
+func (r *run) refuse(op runtime.Op) error {
 	switch {
-	case t.check != nil:
-		return runtime.WithHint(fmt.Errorf("%s is a %s, and a check only reads", op.Name, op.Effect),
-			"move it into a step; a command that only looks says reads = True")
 	case op.Host == "":
 		return nil
 	case r.plan.Host(op.Host) == nil:

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
-	"go.starlark.net/starlarkstruct"
 
 	"infra/runtime"
 )
@@ -73,17 +72,9 @@ type returned struct {
 	encoded []byte
 }
 
-// judge is what a check's result says: truth, or a struct(ok, detail).
+// judge is how a check ends that returned v.
 func judge(c *runtime.Check, v starlark.Value) (runtime.Status, string) {
-	ok, detail := bool(v.Truth()), ""
-	if s, is := v.(*starlarkstruct.Struct); is {
-		if x, err := s.Attr("ok"); err == nil {
-			ok = bool(x.Truth())
-		}
-		if x, err := s.Attr("detail"); err == nil {
-			detail, _ = starlark.AsString(x)
-		}
-	}
+	ok, detail := runtime.Judge(v)
 	switch {
 	case ok:
 		return runtime.OK, runtime.Scrub(detail)
@@ -137,7 +128,7 @@ func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
 func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	fn, args := starlark.Callable(nil), starlark.Tuple(nil)
 	if t.check != nil {
-		fn = t.check.Fn
+		fn, ctx = t.check.Fn, runtime.WithReadsOnly(ctx, "a check")
 		if t.host != nil {
 			args = starlark.Tuple{t.host}
 		}
