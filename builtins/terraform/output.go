@@ -67,11 +67,7 @@ func (d *directory) observe(c *call.Call, show string, more runtime.Args, choose
 	unknown := c.Unknown().As(shape)
 	op.NotKnown = func() starlark.Value { return unknown }
 	look := func(ctx context.Context, log io.Writer) (v starlark.Value, secret bool, err error) {
-		w, err := d.work()
-		if err != nil {
-			return nil, false, err
-		}
-		all, err := w.dir.Outputs(ctx, log)
+		all, err := d.inState(ctx, log)
 		if err != nil {
 			return nil, false, err
 		}
@@ -100,13 +96,17 @@ func (d *directory) observe(c *call.Call, show string, more runtime.Args, choose
 	return v, err
 }
 
-// stateOutputs are the outputs that the state has now.
-func (d *directory) stateOutputs(ctx context.Context, log io.Writer) (*starlark.Dict, []string, error) {
+func (d *directory) inState(ctx context.Context, log io.Writer) (map[string]tool.Output, error) {
 	w, err := d.work()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	all, err := w.dir.Outputs(ctx, log)
+	return w.dir.Outputs(ctx, log)
+}
+
+// stateOutputs are the outputs that the state has now.
+func (d *directory) stateOutputs(ctx context.Context, log io.Writer) (*starlark.Dict, []string, error) {
+	all, err := d.inState(ctx, log)
 	if err != nil {
 		return nil, nil, err
 	}

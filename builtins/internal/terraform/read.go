@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	tfjson "github.com/hashicorp/terraform-json"
-
 	"infra/runtime"
 )
 
@@ -63,25 +61,6 @@ func (r *ready) outputs(ctx context.Context) (map[string]Output, error) {
 		outputs[name] = Output{Sensitive: o.Sensitive, Value: o.Value}
 	}
 	return outputs, nil
-}
-
-// State is what terraform knows of what exists. Numbers in it are json.Number.
-func (d *Dir) State(ctx context.Context) (*tfjson.State, error) {
-	r, err := d.prepare(ctx, newLog(nil))
-	if err != nil {
-		return nil, err
-	}
-	defer r.close()
-	defer r.forgetEmptyWorkspace()
-	tool, err := r.reader()
-	if err != nil {
-		return nil, err
-	}
-	state, err := tool.Show(ctx)
-	if err != nil {
-		return nil, r.readError(ctx, "show", err)
-	}
-	return state, nil
 }
 
 // readError is the error of a command that only reads.

@@ -65,22 +65,6 @@ type Saved struct {
 	file []byte
 }
 
-// Changed says whether applying the plan would do anything, to resources or to
-// outputs.
-func (s *Saved) Changed() bool {
-	for _, r := range s.Plan.ResourceChanges {
-		if r.Mode == tfjson.ManagedResourceMode && r.Change != nil && !r.Change.Actions.NoOp() {
-			return true
-		}
-	}
-	for _, o := range s.Plan.OutputChanges {
-		if o != nil && !o.Actions.NoOp() {
-			return true
-		}
-	}
-	return false
-}
-
 // An Applied is what an apply did.
 type Applied struct {
 	Done    []Done            // in the order of their ends; of an apply that failed too
