@@ -34,21 +34,37 @@ func lab(t *testing.T, state string, args ...string) (stdout, stderr string, cod
 	return out.String(), errs.String(), code
 }
 
-func TestLifeOfALab(t *testing.T) {
-	t.Parallel()
+// A command is one of the lab's, with what it is to exit with and to print.
+type command struct {
+	name           string
+	args           []string
+	code           int
+	stdout, stderr string
+}
+
+// live gives a lab of its own the commands, one after the other.
+func live(t *testing.T, commands []command) {
+	t.Helper()
 	state := filepath.Join(t.TempDir(), "lab")
 	t.Cleanup(func() {
 		if _, errs, code := lab(t, state, "down"); code != 0 {
 			t.Error(errs)
 		}
 	})
+	for _, tt := range commands {
+		t.Run(tt.name, func(t *testing.T) {
+			out, errs, code := lab(t, state, tt.args...)
+			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
+				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
+			}
+		})
+	}
+}
+
+func TestLifeOfALab(t *testing.T) {
+	t.Parallel()
 	net := fleet.RandomNet()
-	tests := []struct {
-		name           string
-		args           []string
-		code           int
-		stdout, stderr string
-	}{
+	live(t, []command{
 		{"no status yet", []string{"status"}, 1, "", "no lab in"},
 		{"no shell yet", []string{"shell", "blackphos"}, 1, "", "no lab in"},
 		{"down when down", []string{"down"}, 0, "", "down already"},
@@ -59,31 +75,12 @@ func TestLifeOfALab(t *testing.T) {
 		{"a flag of the command", []string{"shell", "rosegold", "ls", "--directory", "/nix"}, 0, "/nix\n", ""},
 		{"a failing command", []string{"shell", "rosegold", "exit 7"}, 7, "", ""},
 		{"a plan that is not there", []string{"run", "plans/nowhere.star"}, 2, "", "no change on argentum, blackphos, cinnabar, rosegold, stibnite"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			out, errs, code := lab(t, state, tt.args...)
-			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
-				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
-			}
-		})
-	}
+	})
 }
 
 func TestLifeOfALabWithSystemd(t *testing.T) {
 	t.Parallel()
-	state := filepath.Join(t.TempDir(), "lab")
-	t.Cleanup(func() {
-		if _, errs, code := lab(t, state, "down"); code != 0 {
-			t.Error(errs)
-		}
-	})
-	tests := []struct {
-		name           string
-		args           []string
-		code           int
-		stdout, stderr string
-	}{
+	live(t, []command{
 		{"no such host", []string{"up", "--net", fleet.RandomNet(), "--systemd", "cinabar"}, 1, "", `no host "cinabar"`},
 		{"up", []string{"up", "--systemd", "cinnabar"}, 0, "", "cinnabar blackphos rosegold argentum stibnite up in"},
 		{"up when up", []string{"up", "--systemd", "cinnabar"}, 0, "", "up already"},
@@ -91,46 +88,19 @@ func TestLifeOfALabWithSystemd(t *testing.T) {
 		{"status", []string{"status"}, 0, "cinnabar   up, systemd", ""},
 		{"shell", []string{"shell", "cinnabar", "systemctl", "is-active", "ssh"}, 0, "active\n", ""},
 		{"a host without", []string{"shell", "blackphos", "cat", "/proc/1/comm"}, 0, "sh\n", ""},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			out, errs, code := lab(t, state, tt.args...)
-			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
-				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
-			}
-		})
-	}
+	})
 }
 
 func TestLifeOfALabWithACloud(t *testing.T) {
 	t.Parallel()
-	state := filepath.Join(t.TempDir(), "lab")
-	t.Cleanup(func() {
-		if _, errs, code := lab(t, state, "down"); code != 0 {
-			t.Error(errs)
-		}
-	})
-	tests := []struct {
-		name           string
-		args           []string
-		code           int
-		stdout, stderr string
-	}{
+	live(t, []command{
 		{"no such host", []string{"up", "--net", fleet.RandomNet(), "--cloud", "cinabar"}, 1, "", `no host "cinabar"`},
 		{"up", []string{"up", "--cloud", "cinnabar"}, 0, "", "lab: blackphos rosegold argentum stibnite up in"},
 		{"status", []string{"status"}, 0, "cinnabar   down, cloud", ""},
 		{"a host that is up", []string{"up", "--cloud", "blackphos"}, 1, "", "blackphos is up, and the cloud did not make it"},
 		{"another command of infra", []string{"infra", "version"}, 0, "", ""},
 		{"and one that fails", []string{"infra", "log", "nothing"}, 1, "", "there is no run"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			out, errs, code := lab(t, state, tt.args...)
-			if code != tt.code || !strings.Contains(out, tt.stdout) || !strings.Contains(errs, tt.stderr) {
-				t.Errorf("got %d, want %d\nstdout %q, want %q\nstderr %q, want %q", code, tt.code, out, tt.stdout, errs, tt.stderr)
-			}
-		})
-	}
+	})
 }
 
 func TestWhichPlansUseTerraform(t *testing.T) {
