@@ -60,7 +60,7 @@ func TestCancelledApply(t *testing.T) {
 		d := folder(t, binary, map[string]string{"main.tf": slowThing})
 		s := planned(t, d)
 		ctx, cancel := context.WithCancelCause(inTime(t))
-		why, log := errors.New("changed my mind"), noticing("at-work")
+		why, log := errors.New("changed my mind"), noticing("at-work in /")
 		go func() { <-log.came; cancel(why) }()
 		a, err := d.Apply(ctx, log, s)
 		complains(t, err, "apply of "+d.Path+" was interrupted", "done: terraform_data.a (created)", "failed: terraform_data.b (creating)",
@@ -85,7 +85,7 @@ func TestInfraIsKilledWhileItApplies(t *testing.T) {
 		d := folder(t, binary, map[string]string{"main.tf": slowThing})
 		infra := exec.Command(os.Args[0])
 		infra.Env = append(os.Environ(), "INFRA_TEST_APPLIES="+d.Path, "INFRA_TEST_DATA="+d.Data, "INFRA_TEST_BINARY="+binary)
-		log := noticing("at-work")
+		log := noticing("at-work in /")
 		infra.Stdout, infra.Stderr = log, log
 		must(t, infra.Start())
 		log.await(t)
