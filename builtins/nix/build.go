@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
 
 	"infra/builtins/internal/call"
-	"infra/builtins/internal/command"
 	"infra/runtime"
 	"infra/runtime/remote"
 )
@@ -94,10 +94,10 @@ func (b building) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	if goal == "" {
 		goal = e.path.Path
 	}
-	out, err := here.script(ctx, "the build of "+e.path.Name(), remote.Command{Dir: b.root},
-		`exec nix-store --log-format raw-with-logs --realise "$@"`, goal)
-	if err != nil {
-		return runtime.Result{}, here.buildError(ctx, e.path.Name(), out, err)
+	work := activitiesOf(ctx)
+	argv := slices.Concat(internalJSON, []string{"--realise", goal})
+	if _, err := here.follow(ctx, work, "the build of "+e.path.Name(), remote.Command{Dir: b.root}, `exec nix-store "$@"`, argv...); err != nil {
+		return runtime.Result{}, here.buildError(ctx, e.path.Name(), work.failures(), err)
 	}
 	return runtime.Result{Value: e.path, Changed: true}, nil
 }
@@ -124,27 +124,4 @@ func (e evaluation) origin() string {
 		return e.path.Path
 	}
 	return e.path.Path + "\nfrom " + e.path.Drv
-}
-
-// failedBuilder finds the derivation whose builder failed, in the words of nix
-// up to 2.3x and after.
-var failedBuilder = regexp.MustCompile(`(?:builder for|Cannot build) '(/nix/store/[^']+\.drv)'`)
-
-// buildError replaces what nix said at the end by the end of the failed builder's log.
-func (s store) buildError(ctx context.Context, name string, out command.Output, err error) error {
-	failed := failedBuilder.FindStringSubmatch(out.Stderr)
-	if failed == nil {
-		return err
-	}
-	drv := failed[1]
-	return runtime.WithHint(fmt.Errorf("the build of %s failed in %s; %s", name, drv, s.logOf(ctx, drv)), "nix log %s", drv)
-}
-
-// logOf is the end of what a builder said.
-func (s store) logOf(ctx context.Context, drv string) string {
-	kept, err := s.script(ctx, "reading the log", remote.Command{}, `exec nix-store --read-log "$1"`, drv)
-	if lines := command.LastLines(kept.Stdout, 20); err == nil && lines != "" {
-		return "the last lines of its log:\n" + lines
-	}
-	return "its log is empty"
 }

@@ -91,7 +91,7 @@ func (k checking) evaluate(ctx context.Context, log io.Writer) (*starlarkstruct.
 
 func (k checking) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
 	said := &addition{}
-	out, err := k.nixCommand(ctx, io.MultiWriter(log, said), nil, "flake", "check", "--no-write-lock-file", "--keep-going", "--print-build-logs", k.flake)
+	out, err := k.nixCommand(ctx, io.MultiWriter(log, said), nil, "flake", "check", "--no-write-lock-file", "--keep-going", k.flake)
 	v, err := k.outcome(ctx, log, out, err)
 	return runtime.Result{Value: v, Changed: said.seen}, err
 }
@@ -184,7 +184,7 @@ func (s store) checkError(ctx context.Context, out command.Output, err error) er
 	const shown = 3
 	var said []string
 	for _, drv := range failed[:min(len(failed), shown)] {
-		said = append(said, fmt.Sprintf("the build of %s failed in %s; %s", drvName(drv), drv, s.logOf(ctx, drv)))
+		said = append(said, s.failure(ctx, failedBuild{drv: drv}))
 	}
 	if more := len(failed) - shown; more > 0 {
 		said = append(said, fmt.Sprintf("and %d more failed", more))

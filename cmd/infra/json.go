@@ -127,6 +127,7 @@ type jsonPart struct {
 	Detail string `json:"detail,omitempty"`
 	Nth    int    `json:"nth,omitempty"`
 	Of     int    `json:"of,omitempty"`
+	Sum    string `json:"sum,omitempty"`
 }
 
 // A jsonOrigin is the operation that a run would have to carry out to know
@@ -263,8 +264,8 @@ func jsonPartOf(p *runtime.Part) *jsonPart {
 	if p == nil {
 		return nil
 	}
-	j := &jsonPart{Name: printable(p.Name), Does: printable(p.Does), Over: p.Over, Detail: printable(p.Detail), Nth: p.Nth, Of: p.Of}
-	if p.Over {
+	j := &jsonPart{Name: printable(p.Name), Does: printable(p.Does), Over: p.Over, Detail: printable(p.Detail), Nth: p.Nth, Of: p.Of, Sum: printable(p.Sum)}
+	if p.Over || p.Took > 0 {
 		took := p.Took.Milliseconds()
 		j.TookMS = &took
 	}

@@ -62,14 +62,18 @@ type words struct {
 	brief    bool
 	strict   bool                // what is not known fails a dry run
 	output   map[int]string      // the line that a running operation printed last
+	parts    map[int]doing       // of a running operation
 	said     map[instance]string // the last line of the operation that failed last
 	previews *previews           // of a dry run
 	findings []finding           // of a dry run
 	tally    tally
 }
 
+// A doing is what is done with each part of an operation that was told of.
+type doing map[string]string
+
 func newWords(p palette, brief bool) words {
-	return words{palette: p, brief: brief, output: map[int]string{}, said: map[instance]string{}}
+	return words{palette: p, brief: brief, output: map[int]string{}, parts: map[int]doing{}, said: map[instance]string{}}
 }
 
 // tell returns the lines that e adds, each with its newline, or "".
@@ -110,7 +114,28 @@ func (w *words) listen(e runtime.Event) {
 			w.said[instanceOf(e)] = last
 		}
 		delete(w.output, e.Op.ID)
+		delete(w.parts, e.Op.ID)
 	}
+}
+
+// news says whether a part began, ended, or something else is done with it now.
+// A line each time that it comes further would be too many.
+func (w *words) news(e runtime.Event) bool {
+	p := e.Part
+	if p == nil || p.Name == "" || e.Op == nil {
+		return false
+	}
+	parts := w.parts[e.Op.ID]
+	if parts == nil {
+		parts = doing{}
+		w.parts[e.Op.ID] = parts
+	}
+	does, known := parts[p.Name]
+	parts[p.Name] = p.Does
+	if p.Over {
+		delete(parts, p.Name)
+	}
+	return !known || p.Over || does != p.Does
 }
 
 // lastWords takes what the instance's failed operation printed last.
@@ -167,10 +192,10 @@ func (w *words) line(e runtime.Event) string {
 		}
 		return w.under(who, w.op(e))
 	case runtime.OpProgress:
-		if w.brief || e.Part == nil {
+		if w.brief || !w.news(e) {
 			return ""
 		}
-		if who.host == "" && e.Op != nil {
+		if who.host == "" {
 			who.host = e.Op.Op.Host
 		}
 		return w.under(who, w.part(*e.Part))
@@ -214,7 +239,7 @@ func (w *words) op(e runtime.Event) string {
 
 // part is one line of how far an operation is.
 func (w *words) part(p runtime.Part) string {
-	text := "  " + oneLine(p.Name) + " " + oneLine(p.Does)
+	text := strings.TrimRight("  "+oneLine(p.Name)+" "+oneLine(p.Does), " ")
 	if p.Over {
 		text += " " + elapsed(p.Took)
 	}
@@ -223,6 +248,9 @@ func (w *words) part(p runtime.Part) string {
 	}
 	if p.Nth > 0 && p.Of > 0 {
 		text += w.dim(fmt.Sprintf(" %d of %d", p.Nth, p.Of))
+	}
+	if p.Over && p.Sum != "" {
+		text += w.dim(" " + oneLine(p.Sum))
 	}
 	return text
 }

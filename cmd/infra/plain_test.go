@@ -221,7 +221,9 @@ func partsRun() []runtime.Event {
 	tell("server", "", 1, apply, 2*time.Second, runtime.Part{Name: "hcloud_ssh_key.admin", Does: "created", Over: true, Took: 3 * time.Second, Detail: "id 7", Nth: 1, Of: 2})
 	s.step("each", "cinnabar")
 	s.ask("each", "cinnabar", copyOp)
-	tell("each", "cinnabar", 2, copyOp, 0, runtime.Part{Name: storePath, Does: "copying", Detail: "1.0 of 2.0 MiB"})
+	tell("each", "cinnabar", 2, copyOp, 0, runtime.Part{Name: storePath, Does: "copying", Took: time.Second, Detail: "1.0 of 2.0 MiB", Sum: "0 of 2 paths, 1.0 of 4.0 MiB"})
+	tell("each", "cinnabar", 2, copyOp, time.Second, runtime.Part{Name: storePath, Does: "copying", Took: 2 * time.Second, Detail: "1.5 of 2.0 MiB", Sum: "0 of 2 paths, 1.5 of 4.0 MiB"})
+	tell("each", "cinnabar", 2, copyOp, time.Second, runtime.Part{Sum: "0 of 2 paths, 1.7 of 4.0 MiB"})
 	return s.events
 }
 

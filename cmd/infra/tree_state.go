@@ -56,6 +56,7 @@ type treeOp struct {
 	parts []treePart // that are worked on, in the order in which they began
 	nth   int        // how many have ended
 	of    int        // of how many; 0: nobody counts
+	sum   string     // how far they are together; "": nobody adds up
 }
 
 // A treePart is a part of an operation that has begun and not ended.
@@ -211,21 +212,27 @@ func (in *treeInstance) op(e runtime.Event) *treeOp {
 	return nil
 }
 
-// progress notes that a part of an operation began, or ended.
+// progress notes that a part of an operation began, came further, or ended.
 func (in *treeInstance) progress(e runtime.Event) {
 	o := in.op(e)
 	if o == nil {
 		return
 	}
-	p := treePart{*e.Part, e.Time}
-	if at := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Name == p.Name }); at >= 0 {
-		p.began = o.parts[at].began
-		o.parts = slices.Delete(o.parts, at, at+1)
+	o.nth, o.of, o.sum = max(o.nth, e.Part.Nth), max(o.of, e.Part.Of), e.Part.Sum
+	if e.Part.Name == "" {
+		return
 	}
-	if !p.Over {
+	p := treePart{*e.Part, e.Time.Add(-e.Part.Took)}
+	at := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Name == p.Name })
+	switch {
+	case at < 0 && !p.Over:
 		o.parts = append(o.parts, p)
+	case at >= 0 && p.Over:
+		o.parts = slices.Delete(o.parts, at, at+1)
+	case at >= 0:
+		p.began = o.parts[at].began
+		o.parts[at] = p
 	}
-	o.nth, o.of = max(o.nth, p.Nth), max(o.of, p.Of)
 }
 
 // end notes how an instance ended, and the row with its last one. An end

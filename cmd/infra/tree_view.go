@@ -268,6 +268,8 @@ func (v viewer) doing(in *treeInstance, room int) string {
 	last := oneLine(o.last)
 	if o.of > 0 {
 		last = fmt.Sprintf("%d of %d", o.nth, o.of)
+	} else if o.sum != "" {
+		last = oneLine(o.sum)
 	}
 	if last == "" || room < 30 {
 		return text

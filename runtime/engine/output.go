@@ -107,7 +107,7 @@ func (o *output) show(p []byte) {
 
 // part tells who watches of a part of the operation.
 func (o *output) part(p runtime.Part) {
-	p.Name, p.Does, p.Detail = runtime.Scrub(p.Name), runtime.Scrub(p.Does), runtime.Scrub(p.Detail)
+	p.Name, p.Does, p.Detail, p.Sum = runtime.Scrub(p.Name), runtime.Scrub(p.Does), runtime.Scrub(p.Detail), runtime.Scrub(p.Sum)
 	e := o.task.event(runtime.OpProgress)
 	e.Op, e.Part = o.op, &p
 	o.run.tell(e)
