@@ -20,20 +20,24 @@ var copySpec = call.Spec{
 	Name:   "nix.copy",
 	Effect: runtime.Change,
 	Doc: "Copies store paths and all that they need from the store here to hosts, one operation for each. " +
-		"What a host has already is not sent.",
+		"What a host has already is not sent. A login that is neither root nor a trusted user of the host's nix copies by sudo, " +
+		"where it may use that without a password; else the host takes only what is signed by a key that it trusts.",
 	Example: `system = nix.build(".#darwinConfigurations.blackphos.system")
 nix.copy(system, to = mac)
 `,
 }
 
 type copyArgs struct {
-	Path call.StorePaths `arg:"path" doc:"what to copy"`
-	To   call.Hosts      `arg:"to" doc:"where to"`
+	Path       call.StorePaths `arg:"path" doc:"what to copy"`
+	To         call.Hosts      `arg:"to" doc:"where to"`
+	Substitute bool            `arg:"substitute_on_destination,keyword" default:"False" doc:"the host fetches from its own substituters what they have, and only the rest is sent"`
+	Check      bool            `arg:"check_signatures,keyword" default:"False" doc:"the host takes only what is signed by a key that it trusts, whoever the login is"`
 }
 
 func (m module) copy(c *call.Call, a copyArgs) (starlark.Value, error) {
 	for _, h := range a.To {
-		if _, err := c.Do(m.copyOp(a.Path, h)); err != nil {
+		cp := copying{module: m, to: h, paths: pathsOf(a.Path), substitute: a.Substitute, checkSignatures: a.Check}
+		if _, err := c.Do(cp.op()); err != nil {
 			return nil, err
 		}
 	}
@@ -42,18 +46,15 @@ func (m module) copy(c *call.Call, a copyArgs) (starlark.Value, error) {
 
 // copyOp is the operation nix.copy of paths to one host.
 func (m module) copyOp(paths []*runtime.StorePath, to *runtime.Host) runtime.Op {
-	cp := copying{module: m, to: to}
+	return copying{module: m, to: to, paths: pathsOf(paths)}.op()
+}
+
+func pathsOf(paths []*runtime.StorePath) []string {
+	var all []string
 	for _, p := range paths {
-		cp.paths = append(cp.paths, p.Path)
+		all = append(all, p.Path)
 	}
-	return runtime.Op{
-		Name: "nix.copy", Host: to.Name, Once: true, Repeatable: true,
-		Args:  runtime.Args{"path": cp.paths, "to": to.Name},
-		Show:  strings.Join(cp.paths, " ") + " -> " + to.Name,
-		Looks: storeFiles, Alters: storeFiles,
-		Predict: cp.predict, Run: cp.run,
-		NotKnown: func() starlark.Value { return starlark.None },
-	}
+	return all
 }
 
 // copying is some paths on their way to a host's store.
@@ -61,6 +62,27 @@ type copying struct {
 	module
 	paths []string
 	to    *runtime.Host
+
+	substitute      bool // the host fetches what its substituters have
+	checkSignatures bool // and takes nothing that is not signed
+}
+
+func (cp copying) op() runtime.Op {
+	args := runtime.Args{"path": cp.paths, "to": cp.to.Name}
+	if cp.substitute {
+		args["substitute_on_destination"] = true
+	}
+	if cp.checkSignatures {
+		args["check_signatures"] = true
+	}
+	return runtime.Op{
+		Name: "nix.copy", Host: cp.to.Name, Once: true, Repeatable: true,
+		Args:  args,
+		Show:  strings.Join(cp.paths, " ") + " -> " + cp.to.Name,
+		Looks: storeFiles, Alters: storeFiles,
+		Predict: cp.predict, Run: cp.run,
+		NotKnown: func() starlark.Value { return starlark.None },
+	}
 }
 
 // missing returns what the host lacks of some paths and all that they need.
@@ -83,36 +105,30 @@ func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	if err != nil {
 		return runtime.Result{}, err
 	}
-	target, env, done, err := cp.target(ctx, log)
+	access, err := cp.access(ctx, log)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	target, env, done, err := cp.target(ctx, access)
 	if err != nil {
 		return runtime.Result{}, err
 	}
 	defer done()
 	fmt.Fprintf(log, "copying %s to %s\n", count(len(missing), "path"), cp.to.Name)
-	args := append([]string{"copy", "--no-check-sigs", "--to", target}, paths...)
-	if _, err := cp.nixCommand(ctx, log, env, args...); err != nil {
-		return runtime.Result{}, copyError(err)
+	if way := cp.way(access); way != "" {
+		fmt.Fprintln(log, way)
+	}
+	args := append(append([]string{"copy"}, cp.flags()...), "--to", target)
+	args = append(args, paths...)
+	if _, err := cp.nixCopy(ctx, log, env, missing, args...); err != nil {
+		return runtime.Result{}, cp.refused(err, access)
 	}
 	return runtime.Result{Changed: true}, nil
 }
 
-// copyError explains the one refusal that nix words as a matter of signatures.
-func copyError(err error) error {
-	said := err.Error()
-	if strings.Contains(said, "signature") || strings.Contains(said, "not trusted") || strings.Contains(said, "untrusted") {
-		return runtime.WithHint(err, "the host takes unsigned paths only from root and from trusted users: "+
-			"log in as root, or add the login to nix.settings.trusted-users of the host")
-	}
-	return err
-}
-
 // target returns the URL of the host's store and the environment in which nix
 // reaches it by ssh exactly as the rest of infra does, until done is called.
-func (cp copying) target(ctx context.Context, log io.Writer) (_ string, env map[string]runtime.Text, done func(), err error) {
-	daemon, err := cp.storeOf(cp.to, log).script(ctx, "looking for nix-daemon", remote.Command{}, "command -v nix-daemon || exit 127")
-	if err != nil {
-		return "", nil, nil, err
-	}
+func (cp copying) target(ctx context.Context, a access) (_ string, env map[string]runtime.Text, done func(), err error) {
 	address, port, err := sshAddress(cp.to)
 	if err != nil {
 		return "", nil, nil, err
@@ -126,8 +142,7 @@ func (cp copying) target(ctx context.Context, log io.Writer) (_ string, env map[
 		done()
 		return "", nil, nil, err
 	}
-	query := url.Values{"remote-program": {strings.TrimSpace(daemon.Stdout)}}
-	return "ssh-ng://" + address + "?" + query.Encode(), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, done, nil
+	return "ssh-ng://" + address + "?" + cp.query(a), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, done, nil
 }
 
 // options are those of a place, which go first: of two for the same, ssh takes

@@ -33,7 +33,22 @@ func (cp copying) predict(ctx context.Context) (runtime.Prediction, error) {
 	if err != nil {
 		return runtime.Prediction{}, err
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Detail: load(missing, sizes, unbuilt)}, nil
+	detail := load(missing, sizes, unbuilt)
+	way, err := cp.foreseenWay(ctx)
+	if way != "" {
+		detail += "\n" + way
+	}
+	return runtime.Prediction{Verdict: runtime.WillChange, Detail: detail}, err
+}
+
+// foreseenWay is [copying.way], for which a host need not be asked of its root.
+func (cp copying) foreseenWay(ctx context.Context) (string, error) {
+	e, err := cp.pool.Endpoint(ctx, cp.to)
+	if err != nil || e.User == "root" {
+		return cp.way(access{}), err
+	}
+	a, err := cp.access(ctx, io.Discard)
+	return cp.way(a), err
 }
 
 // load says what would be sent: how much, and the largest paths by name. Of
