@@ -49,7 +49,6 @@ const factsScript = `
 PATH=$PATH:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin
 fact() { printf '%s=%s\n' "$1" "$2"; }
 resolve() { (cd -P "$1" 2>/dev/null && pwd -P); }
-boot_id() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.bootsessionuuid 2>/dev/null; }
 os() {
   if [ -r /etc/os-release ]; then (. /etc/os-release; printf '%s' "$PRETTY_NAME")
   else printf '%s %s' "$(sw_vers -productName 2>/dev/null)" "$(sw_vers -productVersion 2>/dev/null)"
@@ -61,7 +60,7 @@ fact hostname "$(uname -n)"
 fact user "$(id -un)"
 fact current_system "$(resolve /run/current-system)"
 fact booted_system "$(resolve /run/booted-system)"
-fact boot_id "$(boot_id)"
+fact boot_id "$(` + remote.BootScript + `)"
 fact os "$(os)"
 fact nix_version "$(nix --version 2>/dev/null)"
 `

@@ -8,6 +8,7 @@
 //	ssh.facts(host) -> host_facts
 //	ssh.reachable(host, timeout = "10s") -> bool
 //	ssh.wait(host, timeout = "5m", every = "2s")
+//	ssh.reboot(host, timeout = "10m") -> reboot_result
 package ssh
 
 import (
@@ -33,5 +34,6 @@ func Specs(pool *remote.Pool, root string) []call.Spec {
 		call.New(factsSpec, m.facts),
 		call.New(reachableSpec, m.reachable),
 		call.New(waitSpec, m.wait),
+		call.New(rebootSpec, m.reboot),
 	}
 }

@@ -70,7 +70,7 @@ func TestRunOnSystemd(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	const long = `ssh.run(host, "echo x >>/root/ran; echo first; sleep 2; echo last; echo said >&2; exit 3", check = False)`
+	const long = `ssh.run(host, "echo x >>/root/ran; echo first; until [ -e /root/go ]; do sleep .05; done; echo last; echo said >&2; exit 3", check = False)`
 	t.Run("reads", func(t *testing.T) {
 		op, err := b.run(t.Context(), t, "op-0", `ssh.run(host, "true", reads = True)`)
 		if err != nil || op.Settle != nil || op.Forget != nil || b.on(t, "ls -d /run/infra || true") != "" {
@@ -87,6 +87,7 @@ func TestRunOnSystemd(t *testing.T) {
 		if !errors.Is(err, runtime.ErrInterrupted) || !strings.Contains(err.Error(), "goes on as infra-op-1") {
 			t.Fatal(err)
 		}
+		b.on(t, "touch /root/go")
 		var log bytes.Buffer
 		ctx = runtime.WithOpID(t.Context(), "op-1")
 		fate, res, err := op.Settle(ctx, &log)
@@ -148,7 +149,7 @@ func TestRunOnSystemd(t *testing.T) {
 		}
 	})
 	t.Run("power cut", func(t *testing.T) {
-		op, err := b.run(t.Context(), t, "op-7", `ssh.run(host, "rm -f /root/ran; sync")`)
+		op, err := b.run(t.Context(), t, "op-7", `ssh.run(host, "rm -f /root/ran /root/go; sync")`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +161,7 @@ func TestRunOnSystemd(t *testing.T) {
 			}
 			cancel(runtime.ErrInterrupted)
 		}()
-		if _, err := b.run(ctx, t, "op-8", strings.Replace(long, "sleep 2", "sleep 300", 1)); err == nil {
+		if _, err := b.run(ctx, t, "op-8", long); err == nil {
 			t.Fatal("it ended")
 		}
 		if err := f.PowerOn(t.Context(), "cinnabar"); err != nil {

@@ -231,6 +231,12 @@ func locked(r *run, next runtime.Do) runtime.Do {
 			return next(ctx, op)
 		}
 		lock, err := r.heldFor(ctx, op)
+		if err != nil && op.EndsHost && cutOf(ctx) != nil && !errors.Is(err, runtime.ErrLocked) && !isStop(err) {
+			// The host may be down by what is looked for, which begins no more
+			// without the lock.
+			defer r.locks.ended(op.Host)
+			return next(ctx, op)
+		}
 		if err != nil {
 			return runtime.Result{}, notStarted{fmt.Errorf("%s on %s was not started: %w", op.Name, op.Host, err)}
 		}
@@ -246,6 +252,16 @@ func locked(r *run, next runtime.Do) runtime.Do {
 		}
 		return res, err
 	}
+}
+
+// holdsFor takes the lock for an operation that was looked for without it, since its
+// host was down.
+func (r *run) holdsFor(ctx context.Context, op runtime.Op) error {
+	if !op.EndsHost || r.locks == nil {
+		return nil
+	}
+	_, err := r.heldFor(ctx, op)
+	return err
 }
 
 // notStarted is why an operation was not even begun: whatever it does, to try

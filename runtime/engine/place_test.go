@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"infra/runtime"
+	"infra/runtime/journal"
 )
 
 // What a step asks of a host at an address that is not known is shown, and
@@ -127,6 +129,41 @@ func TestLocksOfHostsAtAPlace(t *testing.T) {
 			}
 			if err := r.actOn(t.Context(), at("10.0.0.1"), nothing); (err == nil) != ends {
 				t.Errorf("ends %v: and afterwards: %v", ends, err)
+			}
+		}
+	})
+	t.Run("are no condition for finding out what became of what ended the host", func(t *testing.T) {
+		for name, tt := range map[string]struct {
+			locked, back bool
+			ends         bool
+			begun        bool
+			err          string
+		}{
+			"it is back":         {ends: true, back: true, begun: true},
+			"it is down":         {ends: true, err: "it was not begun again: 10.0.0.1 is down; " + runtime.ErrUntold.Error()},
+			"another run has it": {ends: true, locked: true, err: "x on vps was not started: 10.0.0.1 is locked by run 2"},
+			"it did not end it":  {err: "x on vps was not started: 10.0.0.1 is down"},
+		} {
+			a, r := begin(t, true)
+			if a.down["10.0.0.1"] = !tt.locked; tt.locked {
+				a.set("10.0.0.1", "2")
+			}
+			op, begun := at("10.0.0.1"), false
+			op.EndsHost = tt.ends
+			op.Run = func(context.Context, io.Writer) (runtime.Result, error) {
+				begun = a.has("10.0.0.1", "1")
+				return runtime.Result{}, nil
+			}
+			op.Settle = func(context.Context, io.Writer) (runtime.Fate, runtime.Result, error) {
+				a.down["10.0.0.1"] = !tt.back
+				return runtime.NotDone, runtime.Result{}, nil
+			}
+			op.Name, op.Host, op.Effect = "x", "vps", runtime.Change
+			door := locked(r, func(ctx context.Context, op runtime.Op) (runtime.Result, error) { return op.Run(ctx, io.Discard) })
+			tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+			_, err := door(withCut(withTask(t.Context(), tk), journal.Op{}), r.lookedFor(op))
+			if begun != tt.begun || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
+				t.Errorf("%s: begun %v under the lock: %v", name, begun, err)
 			}
 		}
 	})

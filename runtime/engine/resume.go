@@ -113,6 +113,9 @@ func (r *run) lookedFor(op runtime.Op) runtime.Op {
 		case err != nil && r.opts.InFlight == AskInFlight:
 			return runtime.Result{}, fmt.Errorf("finding out what became of it: %w; %w", err, runtime.ErrUntold)
 		case fate == runtime.NotDone:
+			if err := r.holdsFor(ctx, op); err != nil {
+				return runtime.Result{}, fmt.Errorf("it was not begun again: %w; %w", err, runtime.ErrUntold)
+			}
 			return begin(ctx, log)
 		}
 		return runtime.Result{}, errNothingTells

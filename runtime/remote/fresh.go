@@ -25,6 +25,9 @@ func (p *Pool) Fresh(ctx context.Context, h *runtime.Host) error {
 		return err
 	}
 	if old := p.pooled(e.key()); old != nil {
+		p.mu.Lock()
+		p.aside[e.key()] = append(p.aside[e.key()], old)
+		p.mu.Unlock()
 		context.AfterFunc(p.ctx, func() { old.client.Close() })
 	}
 	return p.keep(e.key(), c)

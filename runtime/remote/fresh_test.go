@@ -1,9 +1,13 @@
 package remote
 
 import (
+	"errors"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+
+	"infra/runtime"
 )
 
 // TestFresh: everything goes over another connection from then on, and what is under
@@ -40,4 +44,34 @@ func TestFresh(t *testing.T) {
 		t.Error("there is nobody to connect to")
 	}
 	connection()
+}
+
+// TestDrop: every connection to the host is closed, also those that others took the
+// place of, and what is asked of it next goes over a new one.
+func TestDrop(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := s.pool(t)
+	must(t, p.Drop(inTime(t), target)) // there is none
+	under := make(chan error, 2)
+	for range 2 {
+		out := newSignalled()
+		go func() {
+			_, err := p.Run(inTime(t), target, Command{Argv: []string{"sh", "-c", "echo up; exec sleep 1000"}, Stdout: out})
+			under <- err
+		}()
+		<-out.came
+		must(t, p.Fresh(inTime(t), target))
+	}
+	must(t, p.Drop(inTime(t), target))
+	for range 2 {
+		if err := <-under; !errors.Is(err, runtime.ErrUntold) {
+			t.Error(err)
+		}
+	}
+	boot, err := p.BootID(inTime(t), target)
+	must(t, err)
+	if here, _ := os.ReadFile("/proc/sys/kernel/random/boot_id"); here != nil && boot != strings.TrimSpace(string(here)) {
+		t.Errorf("it is in boot %q", boot)
+	}
 }

@@ -29,6 +29,7 @@ type Pool struct {
 	mu       sync.Mutex
 	lookedUp map[string]*Endpoint     // by destination
 	conns    map[string]*conn         // by the endpoint's key
+	aside    map[string][]*conn       // by that too: older ones, on which something may be under way
 	gates    map[string]chan struct{} // by the address that shakes hands
 	shown    map[string]ssh.PublicKey // the keys that were accepted last, by the endpoint's key
 	notes    map[string][]string      // what there is to say of them
@@ -42,7 +43,7 @@ func NewPool(config Config) *Pool {
 	return &Pool{
 		config: config.withDefaults(), keepalive: 15 * time.Second, ctx: ctx, stop: stop,
 		contacts: &contacts{file: config.Contacts, lookOn: config.LookOn},
-		lookedUp: map[string]*Endpoint{}, conns: map[string]*conn{}, gates: map[string]chan struct{}{},
+		lookedUp: map[string]*Endpoint{}, conns: map[string]*conn{}, aside: map[string][]*conn{}, gates: map[string]chan struct{}{},
 		shown: map[string]ssh.PublicKey{}, notes: map[string][]string{},
 	}
 }
