@@ -42,6 +42,21 @@ type Reading struct {
 	mu       sync.Mutex
 	problems Problems
 	seen     map[string]string // digests of what was observed, by what asked for it
+	hosts    []*Host
+}
+
+// Declare notes a host that the files declare.
+func (r *Reading) Declare(h *Host) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hosts = append(r.hosts, h)
+}
+
+// Hosts returns the hosts that were declared, in that order.
+func (r *Reading) Hosts() []*Host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.hosts)
 }
 
 // Saw notes what a builtin observed while the files were read.

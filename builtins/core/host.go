@@ -47,5 +47,7 @@ func newHost(c *call.Call, a hostArgs) (starlark.Value, error) {
 	if a.SSH == "" {
 		a.SSH = a.Name
 	}
-	return &runtime.Host{Name: a.Name, System: a.System, SSH: a.SSH, Tags: a.Tags}, nil
+	h := &runtime.Host{Name: a.Name, System: a.System, SSH: a.SSH, Tags: a.Tags}
+	runtime.ReadingFrom(c.Context()).Declare(h)
+	return h, nil
 }

@@ -60,8 +60,8 @@ func (a switchArgs) valid() error {
 		return fmt.Errorf("nix.switch: action: want \"switch\", \"boot\" or \"test\", got %q", a.Action)
 	case a.Degraded != "fail" && a.Degraded != "warn":
 		return fmt.Errorf("nix.switch: degraded: want \"fail\" or \"warn\", got %q", a.Degraded)
-	case a.Within < 5*time.Second || a.Within > 24*time.Hour:
-		return fmt.Errorf("nix.switch: confirm_within: want 5s to 24h, got %s", a.Within)
+	case CheckWithin(a.Within) != nil:
+		return fmt.Errorf("nix.switch: confirm_within: %w", CheckWithin(a.Within))
 	case a.Action == actBoot && a.Host.Kind() == runtime.Darwin:
 		return runtime.WithHint(fmt.Errorf("nix.switch: action: a Mac activates a system only while it runs"), "leave action out")
 	}
@@ -72,6 +72,14 @@ func (a switchArgs) valid() error {
 	}
 	_, err := a.via()
 	return err
+}
+
+// CheckWithin refuses a time that no confirmation can keep.
+func CheckWithin(d time.Duration) error {
+	if d < 5*time.Second || d > 24*time.Hour {
+		return fmt.Errorf("want 5s to 24h, got %s", d)
+	}
+	return nil
 }
 
 // via are the further ways to the host, as hosts.
@@ -97,7 +105,8 @@ func (a switchArgs) via() ([]*runtime.Host, error) {
 type switching struct {
 	module
 	switchArgs
-	unknown runtime.Unknown
+	unknown    runtime.Unknown
+	generation int // of the profile, that the system is; 0: it becomes one
 }
 
 // switchTo is a list of operations, the same in a preview and in every run of it:
@@ -105,7 +114,7 @@ type switching struct {
 //	copy      the closure
 //	root      both systems, so that no garbage collection takes either; what ran
 //	          before is recorded here, and counts from then on
-//	units     are asked for: what an activation would stop and start
+//	units     are asked for in a preview: what an activation would stop and start
 //	arm       the host's own watchdog, on the recorded system
 //	activate  the new one, without the profile: a boot still starts the old one
 //	reach     the host by a new connection, and by every other way; the checks
@@ -116,7 +125,12 @@ func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
 	if err := a.valid(); err != nil {
 		return nil, err
 	}
-	s := switching{m, a, c.Unknown()}
+	return m.switchAs(c, switching{m, a, c.Unknown(), 0})
+}
+
+// switchAs is switchTo.
+func (m module) switchAs(c *call.Call, s switching) (starlark.Value, error) {
+	a := s.switchArgs
 	if _, err := c.Do(m.copyOp([]*runtime.StorePath{a.System}, a.Host)); err != nil {
 		return nil, err
 	}
@@ -158,7 +172,7 @@ func (s switching) made(c *call.Call, b before, done outcome) (starlark.Value, e
 // activated is the system running and confirmed; or an error, and what ran before
 // running again.
 func (s switching) activated(c *call.Call, b before) (outcome, error) {
-	units, err := s.units(c)
+	units, err := s.units(c, b)
 	if err != nil {
 		return outcome{}, err
 	}

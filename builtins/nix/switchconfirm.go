@@ -100,11 +100,11 @@ func (s switching) profileOp(b before, done outcome) runtime.Op {
 		return runtime.Prediction{Verdict: runtime.WillChange, Value: starlark.None}, nil
 	}
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		runs := s.System.Path
+		runs, hint := s.System.Path, s.Host.Name+" runs the new system until its next boot; infra resume tries this again"
 		if done.reboot {
-			runs = ""
+			runs, hint = "", "infra resume tries this again"
 		}
-		argv := []string{"sh", "-c", toolPath + profileScript, "sh", runs, systemProfile, s.System.Path}
+		argv := []string{"sh", "-c", toolPath + profileScript, "sh", runs, systemProfile, s.System.Path, s.toGeneration()}
 		if s.Host.Kind() != runtime.Darwin {
 			argv = append(argv, s.System.Path+"/"+switchProgram, "boot")
 		}
@@ -119,7 +119,7 @@ func (s switching) profileOp(b before, done outcome) runtime.Op {
 			err = out.Err("setting the profile and the boot entry")
 		}
 		if err != nil {
-			return runtime.Result{}, runtime.WithHint(err, "%s runs the new system until its next boot; infra resume tries this again", s.Host.Name)
+			return runtime.Result{}, runtime.WithHint(err, "%s", hint)
 		}
 		return runtime.Result{Changed: true, Value: starlark.None}, nil
 	}
@@ -146,11 +146,13 @@ const elsewhere = 94
 
 // profileScript sets a profile to a system and then runs that one's program, if the
 // system of its first argument runs, or that is "". NixOS installs its boot loader
-// from the profile, so that is set first.
+// from the profile, so that is set first. Where the system is the generation of the
+// fourth argument, the profile keeps its generations; else it gets a new one.
 const profileScript = `
 [ -z "$1" ] || [ "$(cd -P /run/current-system && pwd -P)" = "$1" ] || exit 94
-nix-env -p "$2" --set "$3" || exit
-shift 3
+if [ "$4" ] && [ "$(readlink "$2-$4-link")" = "$3" ]; then nix-env -p "$2" --switch-generation "$4"
+else nix-env -p "$2" --set "$3"; fi || exit
+shift 4
 [ "$#" = 0 ] || NIXOS_INSTALL_BOOTLOADER=0 "$@"
 `
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"infra/builtins/nix"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
@@ -27,12 +28,13 @@ type call struct {
 	SSHConfig string        `json:"ssh_config,omitempty"` // absolute
 	Flake     string        `json:"flake,omitempty"`      // absolute, or a URL
 	Jobs      int           `json:"jobs,omitempty"`
-	Undoes    string        `json:"undoes,omitempty"`  // the run that it takes back
-	Preview   *savedPreview `json:"preview,omitempty"` // that it is held to
+	Undoes    string        `json:"undoes,omitempty"`   // the run that it takes back
+	Preview   *savedPreview `json:"preview,omitempty"`  // that it is held to
+	Rollback  *nix.Rollback `json:"rollback,omitempty"` // that it is
 }
 
 func (f runFlags) call() json.RawMessage {
-	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview}) // strings and a number
+	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview, f.rollback}) // strings and a number
 	return data
 }
 
@@ -96,11 +98,12 @@ func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
 	if err != nil {
 		return err
 	}
+	unlike := f.as(past)
 	if past.Status == runtime.OK {
-		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s ended well: there is nothing to go on with", past.ID), "infra run %s runs it again", past.File)}
+		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s ended well: there is nothing to go on with", past.ID), "%s runs it again", f.anew(past))}
 	}
-	if err := f.as(past); err != nil {
-		return err
+	if unlike != nil {
+		return unlike
 	}
 	out, err := a.newOutputs(past.File, f.runFlags)
 	if err != nil {
@@ -146,6 +149,7 @@ func (f *runFlags) as(past *journal.Run) error {
 		return exit{exitUsage, runtime.WithHint(fmt.Errorf("the journal does not say how run %s was called", past.ID), "an older infra recorded it: run the plan again")}
 	}
 	f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview = c.Steps, c.Hosts, c.SSHConfig, c.Flake, c.Jobs, c.Undoes, c.Preview
+	f.rollback = c.Rollback
 	return nil
 }
 
@@ -158,7 +162,7 @@ func (s *session) resume(past *journal.Run, f resumeFlags) error {
 	if err != nil {
 		return err
 	}
-	file, err := s.read(s.engine.Resume, past.File)
+	file, err := s.resumed(past)
 	if err != nil {
 		return err
 	}

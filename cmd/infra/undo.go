@@ -60,6 +60,9 @@ func (a *app) undo(ctx context.Context, id string, f runFlags) error {
 	if err := f.as(past); err != nil {
 		return err
 	}
+	if err := f.refuseRollback(past); err != nil {
+		return err
+	}
 	if f.undoes != "" {
 		return exit{exitUsage, runtime.WithHint(fmt.Errorf("run %s is itself an undo, of run %s", past.ID, f.undoes), "infra resume %s goes on with it; infra run %s does again what it took back", past.ID, past.File)}
 	}

@@ -79,6 +79,13 @@ func (in *Interp) Resume(ctx context.Context, path string) (*File, error) {
 }
 
 func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps uint64) (*File, error) {
+	return in.readFor(ctx, path, forms, steps, func(f *File, main *source, globals starlark.StringDict, reading *runtime.Reading) {
+		f.Plan = thePlan(main, globals, reading)
+	})
+}
+
+// readFor reads a file for what take makes of its globals.
+func (in *Interp) readFor(ctx context.Context, path string, forms Forms, steps uint64, take func(*File, *source, starlark.StringDict, *runtime.Reading)) (*File, error) {
 	rel, err := in.fromRoot(path)
 	if err != nil {
 		return nil, err
@@ -91,7 +98,7 @@ func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps 
 	programs, runnable := in.compile(src, forms, bound)
 	if runnable {
 		if globals := in.execute(ctx, src, programs, bound.predeclared, steps); globals != nil {
-			file.Plan = thePlan(main, globals, reading)
+			take(file, main, globals, reading)
 		}
 	}
 	file.seen = reading.Seen()
