@@ -207,6 +207,8 @@ func (g guard) judged(ctx context.Context, log io.Writer, out command.Output, er
 	case code == 4 && g.Degraded == "warn":
 		o.failed = failedUnits(out.Stdout + "\n" + out.Stderr)
 		fmt.Fprintf(log, "units failed: %s\n", strings.Join(o.failed, ", "))
+	case code == 1 && someoneSwitches(out.Stdout+out.Stderr):
+		return runtime.Result{}, g.standAside(ctx, log, out)
 	default:
 		err = out.Err(switchFailure(code))
 	}
@@ -214,6 +216,25 @@ func (g guard) judged(ctx context.Context, log io.Writer, out command.Output, er
 		return runtime.Result{}, g.goBack(ctx, log, err)
 	}
 	return runtime.Result{Changed: true, Value: o.record()}, nil
+}
+
+// someoneSwitches says whether an activation did nothing since another one is at work:
+// one by hand has the lock of switch-to-configuration, one of nixos-rebuild the unit.
+func someoneSwitches(printed string) bool {
+	return strings.Contains(printed, "Could not acquire lock") || strings.Contains(printed, activationUnit+".service was already loaded") ||
+		strings.Contains(printed, activationUnit+".service already exists")
+}
+
+// standAside takes the watchdog away where somebody else switches the host at this
+// moment: nothing is to be gone back from, and what they do is not ours to take back.
+func (g guard) standAside(ctx context.Context, log io.Writer, out command.Output) error {
+	failure := out.Err("somebody else switches " + g.Host.Name + " at this moment, without infra, so nothing was activated: switch-to-configuration")
+	if g.token() != "" {
+		if _, err := g.script(ctx, "taking the watchdog away", "", confirmScript, g.token(), g.System.Path, "anyway"); err != nil {
+			return g.goBack(ctx, log, failure)
+		}
+	}
+	return rolledBack{runtime.WithHint(failure, "when they are done, infra resume goes on if the host runs what it ran before, and else says what it runs")}
 }
 
 // switchFailure names what switch-to-configuration means by its exit code.

@@ -32,6 +32,7 @@ mkdir -p ` + rootsDir + ` && ln -sfn "$1" ` + rootsDir + `/new || exit
 // A before is what a host was like before the switch, as it was recorded.
 type before struct {
 	known      bool           // a preview may not know anything of it
+	foreseen   bool           // nothing was recorded: this is a preview
 	changed    bool           // there is something to do
 	previous   starlark.Value // a store path; None; or not known
 	generation starlark.Value // of the profile
@@ -59,6 +60,7 @@ func (s switching) rootOp() runtime.Op {
 			return runtime.Prediction{}, err
 		}
 		r := s.recorded(state, state.current != "")
+		r.foreseen = true
 		if !r.changed {
 			return runtime.Prediction{Verdict: runtime.NoChange, Value: r.record()}, nil
 		}
@@ -111,14 +113,15 @@ func (b before) record() *runtime.Record {
 		runtime.Field{Name: "previous", Value: b.previous},
 		runtime.Field{Name: "generation", Value: b.generation},
 		runtime.Field{Name: "profile", Value: starlark.String(b.profile)},
-		runtime.Field{Name: "back", Value: starlark.Bool(b.back)})
+		runtime.Field{Name: "back", Value: starlark.Bool(b.back)},
+		runtime.Field{Name: "foreseen", Value: starlark.Bool(b.foreseen)})
 }
 
 // readBefore is what was recorded, by this process or by an earlier one.
 func readBefore(v starlark.Value) before {
 	r, ok := v.(*runtime.Record)
 	if !ok {
-		return before{previous: v, generation: v, changed: true}
+		return before{previous: v, generation: v, changed: true, foreseen: true}
 	}
 	b := before{known: true}
 	for _, f := range r.Fields() {
@@ -133,6 +136,8 @@ func readBefore(v starlark.Value) before {
 			b.profile, _ = starlark.AsString(f.Value)
 		case "back":
 			b.back = bool(f.Value.Truth())
+		case "foreseen":
+			b.foreseen = bool(f.Value.Truth())
 		}
 	}
 	return b

@@ -14,9 +14,10 @@ import (
 )
 
 // units asks what an activation would do to the host's units, as text. Where the
-// host has not got the system yet, a preview does not know.
-func (s switching) units(c *call.Call) (string, error) {
-	if s.Host.Kind() == runtime.Darwin {
+// host has not got the system yet, a preview does not know. A run does not ask: the
+// activation itself tells, and a dry one before it takes as long as many a real one.
+func (s switching) units(c *call.Call, b before) (string, error) {
+	if s.Host.Kind() == runtime.Darwin || !b.foreseen {
 		return "", nil
 	}
 	op := s.operation("units", s.System.Path+"/"+switchProgram+" dry-activate")

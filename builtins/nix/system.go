@@ -2,6 +2,7 @@ package nix
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -50,12 +51,25 @@ echo "link=$(readlink "$2")"
 for program in ` + switchProgram + ` ` + activateProgram + `; do
   [ -x "$1/$program" ] && echo "program=$program"
 done
+echo whole=1
 exit 0
 `
+
+// cutOff is an error unless stateScript has come to its end: a host that is shut down
+// ends what runs there, which then has said nothing of a system that is there.
+func cutOff(stdout string) error {
+	if saidBy(stdout)["whole"] == "" {
+		return errors.New("the answer was cut off")
+	}
+	return nil
+}
 
 // systemState asks a host for its state, and about one system path.
 func (s store) systemState(ctx context.Context, path string) (systemState, error) {
 	out, err := s.script(ctx, "reading the running system", remote.Command{}, stateScript, path, systemProfile)
+	if err == nil {
+		err = cutOff(out.Stdout)
+	}
 	return parseState(out.Stdout), err
 }
 

@@ -112,11 +112,24 @@ func (g guard) ask(ctx context.Context, now bool) (watch, error) {
 	}
 	out, err := g.storeOf(g.Host, io.Discard).script(ctx, "asking the watchdog", remote.Command{Sudo: true},
 		askScript+"\n"+`set -- "$4" "$5"`+"\n"+stateScript, g.dir(), g.token(), at, g.System.Path, systemProfile)
-	said := saidBy(out.Stdout)
+	if err == nil {
+		err = cutOff(out.Stdout)
+	}
+	said, state := saidBy(out.Stdout), parseState(out.Stdout)
+	if err == nil && isStopping(said, state, g.before.path()) {
+		err = fmt.Errorf("%s is being shut down", g.Host.Name)
+	}
 	return watch{
-		state: parseState(out.Stdout), ours: g.token() != "" && said["ours"] != "", watches: said["watches"] != "", alive: said["alive"] != "",
+		state: state, ours: g.token() != "" && said["ours"] != "", watches: said["watches"] != "", alive: said["alive"] != "",
 		claim: said["claim"], ended: said["ended"], log: said["log"],
 	}, err
+}
+
+// isStopping says whether a host is being shut down. It then may have no systemd any
+// more that could be asked, and no store: what runs there cannot be told.
+func isStopping(said map[string]string, state systemState, prev string) bool {
+	systemd, asked := said["systemd"]
+	return asked && (systemd == "stopping" || prev != "" && state.current == "" && (systemd == "" || systemd == "offline" || systemd == "unknown"))
 }
 
 // over says whether the host will not change any more by itself.
@@ -202,7 +215,7 @@ func (g guard) verdict(w watch, failure error, hint string) error {
 	default:
 		left = w.state.String()
 	}
-	err := fmt.Errorf("%w\n%s", unstopped(failure), left)
+	err := error(leftAs{unstopped(failure), left})
 	if was := runtime.HintOf(failure); was != "" {
 		hint = was + "; " + hint
 	}
@@ -210,6 +223,31 @@ func (g guard) verdict(w watch, failure error, hint string) error {
 		return rolledBack{runtime.WithHint(err, "%s", hint)}
 	}
 	return rolledBack{runtime.WithHint(err, "go back with: %s", goBack(g.Host, prev))}
+}
+
+// A leftAs is a failure and how it left the host. Its first line says both: in the
+// list at a run's end there is no more of it.
+type leftAs struct {
+	error
+	left string
+}
+
+func (l leftAs) Unwrap() error { return l.error }
+
+func (l leftAs) Error() string {
+	said, quoted, _ := strings.Cut(l.error.Error(), "\n")
+	left, log, _ := strings.Cut(l.left, "\n")
+	first := said + "; " + left
+	if before, quotes := strings.CutSuffix(said, ":"); quotes {
+		first = before + "; " + strings.TrimSuffix(left, ":") + ":"
+	}
+	lines := []string{first}
+	for _, more := range []string{quoted, log} {
+		if more != "" {
+			lines = append(lines, more)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // unstopped is a failure without what it wraps: its outcome is known now, so it is

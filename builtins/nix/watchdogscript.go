@@ -86,11 +86,17 @@ fi
 if [ "$profile" != none ] && [ "$(resolve ` + systemProfile + `)" != "$profile" ]; then
   nix-env -p ` + systemProfile + ` --set "$profile"
 fi
-tries=0
+tries=0 waits=0
 while :; do
   if [ "$kind" = darwin ]; then "$prev/` + activateProgram + `"; else "$prev/` + switchProgram + `" test; fi
   status=$?
   [ "$(resolve /run/current-system)" = "$prev" ] && [ "$status" != 1 ] && break
+  # Somebody switches by hand: that ends, and has not taken the host back.
+  case $status,$(tail -n 3 "$dir/log") in
+  1,*"Could not acquire lock"*)
+    waits=$((waits + 1))
+    if [ "$waits" -lt 120 ]; then sleep 1; continue; fi ;;
+  esac
   tries=$((tries + 1))
   [ "$tries" -lt 5 ] || break
   sleep 2
@@ -228,4 +234,5 @@ if [ "$(is token)" = "$token" ]; then
   echo "ended=$(is ended)"
   [ ! -s "$dir/log" ] || tail -n 10 "$dir/log" | sed 's/^/log=/'
 fi
+[ ! -d /run/systemd/system ] || echo "systemd=$(systemctl is-system-running 2>/dev/null)"
 `
