@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"infra/builtins/nix"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
@@ -36,6 +35,8 @@ type runFlags struct {
 	undoes  string        // the run that is taken back
 	failed  bool          // it is, because it failed: infra has failed however that ends
 	preview *savedPreview // that the run is held to; nil for none
+
+	rollback *nix.Rollback // that the run is; nil for a run of a plan
 }
 
 func newRun(a *app) *cobra.Command {
@@ -60,6 +61,10 @@ the job; --github gives the annotations elsewhere too.
 
 The first Ctrl-C starts nothing new and lets the running operations end within
 the grace period; the second ends them at once.
+
+A host of the plan may be the machine that infra runs on. Of a step's hosts it
+goes last, when all others went well, and the run goes on when the terminal ends
+that it was started from. Should the run end all the same, infra resume goes on.
 
 ` + exitCodes,
 		Example: `  infra run --dry-run plans/blackphos.star
@@ -224,20 +229,4 @@ func (f runFlags) code(st runtime.Status, t *runtime.Totals) int {
 		return exitPending
 	}
 	return exitOK
-}
-
-// signals returns the context of operations, which the second signal ends, and
-// the one of starting anything, which the first ends.
-func signals(ctx context.Context) (hard, stop context.Context, release func()) {
-	hard, kill := context.WithCancelCause(ctx)
-	stop, halt := context.WithCancelCause(hard)
-	ch := make(chan os.Signal, 2)
-	signal.Notify(ch, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		<-ch
-		halt(runtime.ErrInterrupted)
-		<-ch
-		kill(runtime.ErrInterrupted)
-	}()
-	return hard, stop, func() { signal.Stop(ch); kill(nil) }
 }

@@ -24,6 +24,7 @@ type session struct {
 	pool   *remote.Pool
 
 	hard, stop context.Context // of operations, and of starting anything
+	detach     func()          // from the terminal
 	release    func()
 }
 
@@ -33,7 +34,7 @@ func (a *app) newSession(ctx context.Context, root string, f runFlags, to *outpu
 	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig, Contacts: filepath.Join(root, ".infra", "known_hosts"), LookOn: f.dryRun})
 	specs := builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})
 	s := &session{app: a, root: root, flags: f, to: to, engine: engine.New(root, specs), pool: pool}
-	s.hard, s.stop, s.release = signals(ctx)
+	s.hard, s.stop, s.detach, s.release = signals(ctx)
 	return s
 }
 
@@ -61,8 +62,24 @@ func (s *session) options() engine.Options {
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
 		Options: f.call(), Stop: s.stop, Grace: f.grace, Version: version(),
 		Ask: s.asker(f.yes, s.to.show), Show: s.to.Read, MayDestroy: s.mayDestroy(f.destroy, s.to.show),
-		TakeLock: takeLock(s.pool), Wait: f.wait,
+		TakeLock: takeLock(s.pool), Wait: f.wait, Here: s.here,
 	}
+}
+
+// here says whether a host is the machine that infra runs on. A run that may change
+// that one goes on without the terminal that it was started from: what it changes may
+// end that.
+func (s *session) here(ctx context.Context, h *runtime.Host) bool {
+	if !s.pool.IsHere(ctx, h) {
+		return false
+	}
+	note := h.Name + " is this machine: of a step's hosts it goes last"
+	if !s.flags.dryRun {
+		s.detach()
+		note += "; the run goes on if this terminal ends (infra log --follow shows it elsewhere)"
+	}
+	fmt.Fprintln(s.words(), printable(note))
+	return true
 }
 
 // carryOut runs the plan of file, or previews it.

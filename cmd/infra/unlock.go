@@ -76,7 +76,7 @@ func (a *app) unlock(ctx context.Context, name string, f unlockFlags) error {
 	if err != nil {
 		return exit{exitUsage, err}
 	}
-	hard, _, release := signals(ctx)
+	hard, _, _, release := signals(ctx)
 	defer release()
 	pool := remote.NewPool(remote.Config{SSHConfig: fromHere(f.sshConfig), Grace: f.grace})
 	defer pool.Close()

@@ -89,6 +89,9 @@ type Options struct {
 	TakeLock TakeLock
 	Wait     time.Duration
 
+	// Here says whether a host is the machine that we run on; nil: none is.
+	Here func(ctx context.Context, h *runtime.Host) bool
+
 	// Options are how the run was called, as JSON, for a later Past.
 	Options json.RawMessage
 
@@ -168,6 +171,7 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	if err := r.expect(tasks); err != nil {
 		return Outcome{}, err
 	}
+	ownLast(tasks.groups, r.ownHosts(ctx))
 	release, err := e.enter(ctx, r, tasks)
 	if err != nil {
 		return Outcome{}, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.starlark.net/starlark"
 
@@ -99,13 +100,18 @@ func (s *scheduler) restored(t *task) {
 	s.run.tell(e)
 }
 
-// enqueue makes a task ready; canaries go before the others of their step.
+// enqueue makes a task ready; canaries go before the others of their step, the own
+// machine after them.
 func (s *scheduler) enqueue(t *task) {
 	g := t.group
-	if t.canary {
-		g.queue = append([]*task{t}, g.queue...)
-	} else {
+	first := slices.IndexFunc(g.queue, func(t *task) bool { return t.own })
+	switch {
+	case t.own || first < 0 && !t.canary:
 		g.queue = append(g.queue, t)
+	case t.canary:
+		g.queue = append([]*task{t}, g.queue...)
+	default:
+		g.queue = slices.Insert(g.queue, first, t)
 	}
 	s.list(g)
 }
@@ -151,7 +157,7 @@ func (s *scheduler) mayStart(g *group) bool {
 		return true
 	}
 	if g.failed != nil {
-		s.drop(g, runtime.Skipped, g.failed.skips("not started, because %s did not succeed on %s", g.step.Name, g.failed.host.Name))
+		s.drop(g, runtime.Skipped, g.failed.skips("not started, because %s did not succeed on %s", g.step.Name, g.failed.asFirst()))
 		return false
 	}
 	if g.held != nil {
@@ -165,7 +171,11 @@ func (s *scheduler) mayStart(g *group) bool {
 	if g.step.Parallel > 0 && g.active >= g.step.Parallel {
 		return false
 	}
-	if g.canaries > 0 && !g.queue[0].canary {
+	if g.queue[0].own {
+		if !s.ownMayStart(g) {
+			return false
+		}
+	} else if g.canaries > 0 && !g.queue[0].canary {
 		return false
 	}
 	for _, name := range g.step.Locks {
@@ -174,6 +184,14 @@ func (s *scheduler) mayStart(g *group) bool {
 		}
 	}
 	return true
+}
+
+// asFirst names the task's host, and says where the others waited for it.
+func (t *task) asFirst() string {
+	if t.canary {
+		return t.host.Name + ", the canary"
+	}
+	return t.host.Name
 }
 
 // launch hands a task to a worker.
@@ -328,6 +346,7 @@ func (t *task) succeeded() bool {
 func (s *scheduler) note(t *task) {
 	g := t.group
 	good := t.succeeded()
+	g.noteOther(t, good)
 	if t.status == runtime.Failed && s.run.undoes(t) && s.failed == nil {
 		s.failed = t
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -68,6 +69,56 @@ p = plan(hosts = fleet, steps = [step(ready, each = fleet), step(f, needs = [rea
 				}
 			}
 		}
+	}
+}
+
+// TestTheOwnMachineGoesLast: alone, when all others have succeeded, in runs and in
+// previews, and as a canary only where every host is one.
+func TestTheOwnMachineGoesLast(t *testing.T) {
+	here := Options{Here: func(_ context.Context, h *runtime.Host) bool { return h.Name == "h1" }}
+	for _, tt := range []struct {
+		name, ready, body, options string
+		dry                        bool
+		failed                     bool
+		want                       string // how it ends on h1; "" is well
+	}{
+		{name: "although it is ready first", ready: `nap() if host.name != "h1" else None`, body: "nap()"},
+		{name: "in a preview", ready: "pass", body: "nap()", dry: true},
+		{name: "one by one", ready: "pass", body: "pass", options: ", parallel = 1"},
+		{name: "behind the canary", ready: "pass", body: "nap()", options: ", canary = 2"},
+		{name: "as the last of many canaries", ready: "pass", body: "nap()", options: ", canary = 6"},
+		{name: "after a failure", ready: "pass", body: `fail("no") if host.name == "h4" else nap()`, failed: true,
+			want: "f h1 skipped: not started, because f did not succeed on h4"},
+		{name: "after a failure that stops no other", ready: "pass", body: `fail("no") if host.name == "h4" else nap()`, options: `, on_failure = "continue"`, failed: true,
+			want: "f h1 skipped: not started, because f did not succeed on h4, and the machine that infra runs on goes last"},
+		{name: "after one that was not even started", ready: `fail("no") if host.name == "h4" else None`, body: "nap()", options: `, on_failure = "continue"`, failed: true,
+			want: "f h1 skipped: not started: it needs ready on h1, which ended as skipped, since ready on h4 ended as failed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tr, want := newTrial(t), runtime.OK
+			tr.dry = tt.dry
+			if tt.failed {
+				want = runtime.Failed
+			}
+			tr.must(want, fleet+fmt.Sprintf(`
+def ready(host): %s
+def f(host, _): %s
+p = plan(hosts = fleet, steps = [step(ready, each = fleet, on_failure = "continue"), step(f, needs = [ready], each = fleet%s)])
+`, tt.ready, tt.body, tt.options), here)
+			if got := tr.end("f h1"); got != cmp.Or(tt.want, "f h1 ok") {
+				t.Errorf("got %s", got)
+			}
+			left := 5
+			for _, e := range tr.events {
+				switch {
+				case e.Step != "f":
+				case e.Kind == runtime.StepEnded && e.Host != "h1":
+					left--
+				case e.Kind == runtime.StepStarted && e.Host == "h1" && left > 0:
+					t.Errorf("it started while %d others had not ended", left)
+				}
+			}
+		})
 	}
 }
 

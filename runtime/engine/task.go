@@ -20,6 +20,7 @@ type task struct {
 	check *runtime.Check
 
 	canary  bool // must succeed before the other hosts of the step start
+	own     bool // its host is the machine that we run on: it waits for the other hosts
 	needs   []need
 	waiting int                   // needs that have not ended
 	next    []*task               // tasks that wait for this one
@@ -50,6 +51,8 @@ type group struct {
 	active   int
 	canaries int   // that have not succeeded yet
 	failed   *task // why no further host starts
+	others   int   // hosts that have not ended, but for the own machine
+	unwell   *task // the first of them that did not succeed
 	held     error // why none starts: the question was not answered with yes
 	answer   answer
 	listed   bool // in the scheduler's list of groups with something to start
