@@ -76,6 +76,9 @@ func bench(ctx context.Context, out io.Writer) error {
 	if err := benchHosts(ctx, out, dir); err != nil {
 		slow = append(slow, err.Error())
 	}
+	if err := benchSwitch(ctx, out, dir); err != nil {
+		slow = append(slow, err.Error())
+	}
 	if len(slow) > 0 {
 		return errors.New(strings.Join(slow, "; "))
 	}
