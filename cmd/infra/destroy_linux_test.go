@@ -71,6 +71,7 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 // TestTheNameOfWhatIsDestroyed is typed by a person: the right one lets the run
 // go on, anything else holds it, and --yes is no name.
 func TestTheNameOfWhatIsDestroyed(t *testing.T) {
+	t.Parallel()
 	tr := newInstall(t)
 	run := func(typed string, flags ...string) ran {
 		return tr.atTerminal(typed, append(append([]string{"run", "--ssh-config", tr.fleet.SSHConfig()}, flags...), "plans/install.star")...)

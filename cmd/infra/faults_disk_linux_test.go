@@ -94,7 +94,7 @@ func (d *fullDisk) makeSpace() {
 // infra runs the program in the project.
 func (d *fullDisk) infra(args ...string) ran {
 	d.Helper()
-	cmd := exec.Command("infra", args...)
+	cmd := exec.Command(quick(d.T, "infra"), args...)
 	cmd.Dir = d.root
 	stuck := time.AfterFunc(patience, func() {
 		d.Errorf("infra %s hangs", strings.Join(args, " "))

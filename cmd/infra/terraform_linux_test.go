@@ -106,7 +106,7 @@ func (tr *trial) wipe() {
 }
 
 // operator is who calls infra in the project and does not wait for its end.
-func (tr *trial) operator() *operator { return &operator{tr.T, tr.fleet, tr.fleet.Project()} }
+func (tr *trial) operator() *operator { return &operator{tr.T, tr.fleet, tr.fleet.Project(), "infra"} }
 
 // creating starts a run, and returns once the cloud makes the server and
 // terraform has heard of it. That takes so many seconds more.

@@ -52,6 +52,7 @@ func onFleet(t *testing.T, o fleet.Options) *trial {
 	if err := f.CopyPlans(t.Context(), "../../plans"); err != nil {
 		t.Fatal(err)
 	}
+	useNix(t, f, o.Hosts)
 	return &trial{t, f}
 }
 
