@@ -137,7 +137,7 @@ IFS= read -r __y 2>/dev/null <"$__t";
 __m=$$ __n=0 __r= __s=;
 trap "__n=0" USR1; trap __e HUP; trap __z TERM;
 exec 3<&0 </dev/null;
-__x=$( { cat /proc/sys/kernel/random/boot_id || sysctl -n kern.bootsessionuuid; } 2>/dev/null);
+__x=$( ` + BootScript + `);
 printf "%s\n" "$__u" "held $__x" >&2;
 {
  while IFS= read -r __x; do kill -USR1 $__m || exit; echo "ok $__x" >&2; done; kill -HUP $__m;

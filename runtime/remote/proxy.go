@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -64,13 +65,30 @@ func startProxy(command string) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ProxyCommand %q: %w", command, err)
 	}
-	said := &tail{limit: 1 << 10}
-	child.Stderr = said
-	child.WaitDelay = outputDelay
+	complaints, err := child.StderrPipe()
+	if err != nil {
+		return nil, fmt.Errorf("ProxyCommand %q: %w", command, err)
+	}
 	if err := child.Start(); err != nil {
 		return nil, fmt.Errorf("starting the ProxyCommand %q: %w", command, err)
 	}
-	return &proxy{Reader: &explained{out, command, said}, WriteCloser: in, command: command, child: child}, nil
+	x := &explained{r: out, command: command, said: &tail{limit: 1 << 10}, all: make(chan struct{})}
+	go func() {
+		defer close(x.all)
+		_, _ = io.Copy(x.said, complaints)
+	}()
+	return &proxy{Reader: x, WriteCloser: in, command: command, child: child}, nil
+}
+
+// Write passes p on. What the command does not take any more is dropped: it is the
+// end of its output that tells, with the command's own words, why there is no
+// connection.
+func (p *proxy) Write(b []byte) (int, error) {
+	n, err := p.WriteCloser.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		return len(b), nil
+	}
+	return n, err
 }
 
 // explained adds to the end of a proxy's output what it said on standard
@@ -79,11 +97,16 @@ type explained struct {
 	r       io.Reader
 	command string
 	said    *tail
+	all     chan struct{} // closed when it has said all
 }
 
 func (x *explained) Read(p []byte) (int, error) {
 	n, err := x.r.Read(p)
 	if err != nil && n == 0 {
+		select {
+		case <-x.all:
+		case <-time.After(outputDelay): // what it left behind may hold its standard error open
+		}
 		if said := strings.TrimSpace(x.said.String()); said != "" {
 			return 0, fmt.Errorf("the ProxyCommand %q ended and said %q: %w", x.command, said, err)
 		}

@@ -199,11 +199,13 @@ echo "` + word + ` unit $__h" >&2;` + unitFollows
 
 // unitForgets removes what is kept of units. It reads their names. What says that
 // a command never begins stays, as long as this boot, in which one may be about to.
+// A unit whose command has ended still writes one last line: where that comes into a
+// folder that is being removed, it is removed again.
 const unitForgets = `
 echo ` + started + ` >&2;
 while IFS= read -r __n && [ -n "$__n" ]; do
  rm -f /var/lib/infra/ops/$__n /var/lib/infra/ops/$__n.*;
  for __j in /run/infra/$__n /run/infra/$__n.*; do
-  case $(readlink $__j/claim) in void) ;; *) rm -rf $__j;; esac;
+  case $(readlink $__j/claim) in void) ;; *) rm -rf $__j || rm -rf $__j;; esac;
  done;
 done`
