@@ -12,14 +12,18 @@ import (
 
 // standInClan builds the lab's clan once.
 var standInClan = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "infra-clan")
-	if err != nil {
+	var err error
+	if standInDir, err = os.MkdirTemp("", "infra-clan"); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", filepath.Join(dir, "clan"), "../../examples/lab/clan")
+	clan := filepath.Join(standInDir, "clan")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", clan, "../../examples/lab/clan")
 	cmd.Stderr = os.Stderr
-	return filepath.Join(dir, "clan"), cmd.Run()
+	return clan, cmd.Run()
 })
+
+// standInDir is where it is; "" where no test wanted it.
+var standInDir string
 
 // withClan puts the lab's clan among the programs of the trial's fleet.
 func (tr *trial) withClan() *trial {
@@ -67,6 +71,7 @@ install = plan(hosts = [vps], steps = [step(put)])
 }
 
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	tr := newInstall(t)
 	const plan = "plans/install.star"
 	system := tr.built("nixosConfigurations.cinnabar.config.system.build.toplevel")
@@ -109,6 +114,7 @@ func TestInstall(t *testing.T) {
 }
 
 func TestHardwareConfig(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "cinnabar").withClan()
 	tr.lockedOnce("cinnabar")
 	tr.write("plans/hardware.star", `
@@ -142,6 +148,7 @@ hardware = plan(hosts = [vps], steps = [step(look)])
 // TestGeneratedAndAnsweredIsRedacted looks for what was generated, and for what
 // was answered, in all that a run leaves.
 func TestGeneratedAndAnsweredIsRedacted(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos").withClan()
 	project := tr.fleet.Project()
 	flake, err := os.ReadFile(filepath.Join(project, "clan.nix"))
@@ -200,6 +207,7 @@ vars_plan = plan(hosts = [mac], steps = [step(vars)])
 // TestResumeCommitsWhatWasGenerated: of a run that is killed after clan has
 // written, and before that is committed, nothing is lost or committed twice.
 func TestResumeCommitsWhatWasGenerated(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos").withClan()
 	tr.write("plans/vars.star", `
 load("fleet.star", "fleet")

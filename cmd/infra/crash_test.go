@@ -162,7 +162,7 @@ func newJourney(t *testing.T, f *fleet.Fleet, name string) *journey {
 // goes runs a process, and says whether it was killed.
 func (j *journey) goes(env ...string) (killed bool, said string) {
 	j.Helper()
-	cmd := exec.Command("infra-mortal")
+	cmd := exec.Command(quick(j.T, "infra-mortal"))
 	cmd.Dir = j.root
 	cmd.Env = append(append(os.Environ(), j.fleet.Env()...), append(env, "SSH_CONFIG="+j.fleet.SSHConfig())...)
 	var both bytes.Buffer
@@ -233,27 +233,37 @@ func (j *journey) ended() bool {
 // run ends as one that nobody disturbed, and the hosts have counted each command
 // once.
 func TestKilledOnTheFleet(t *testing.T) {
-	names := []string{"cinnabar", "blackphos", "rosegold"}
-	f := onFleet(t, fleet.Options{Hosts: names, Systemd: names}).fleet
-	undisturbed := newJourney(t, f, "undisturbed")
+	t.Parallel()
+	first := newCrashes(t)
+	undisturbed := newJourney(t, first.fleet, "undisturbed")
 	_, said := undisturbed.goes()
-	want := undisturbed.outcome()
-	if n := strings.Count(want, "count-"); n != 3*(3+1+5) {
-		t.Fatalf("%d commands were counted:\n%s", n, want)
+	first.want, first.dir = undisturbed.outcome(), undisturbed.dir
+	if n := strings.Count(first.want, "count-"); n != 3*(3+1+5) {
+		t.Fatalf("%d commands were counted:\n%s", n, first.want)
 	}
 	moments := momentsOf(said)
 	if n := countOf(moments, "op_asked "); n < 40 {
 		t.Fatalf("the plan has %d operations", n)
 	}
-	c := &crashes{fleet: f, want: want, dir: undisturbed.dir}
-	c.all(t, moments, 0)
-	inside := slices.DeleteFunc(moments, func(m string) bool { return !strings.HasPrefix(m, "op_asked ") })
-	for range 2 {
-		c.all(t, inside, 60*time.Millisecond)
-	}
-	t.Logf("%d kill points in %d runs; %d times a command was looked for", c.kills, c.runs, c.looked)
-	if c.kills < 200 || c.looked < 50 {
-		t.Errorf("%d kill points, %d times a command was looked for", c.kills, c.looked)
+	second := newCrashes(t)
+	second.want, second.dir = first.want, first.dir
+	t.Run("side by side", func(t *testing.T) {
+		t.Run("at each moment", func(t *testing.T) {
+			t.Parallel()
+			first.all(t, moments, 0)
+		})
+		t.Run("inside of the operations", func(t *testing.T) {
+			t.Parallel()
+			inside := slices.DeleteFunc(slices.Clone(moments), func(m string) bool { return !strings.HasPrefix(m, "op_asked ") })
+			for range 2 {
+				second.all(t, inside, 60*time.Millisecond)
+			}
+		})
+	})
+	kills, looked := first.kills+second.kills, first.looked+second.looked
+	t.Logf("%d kill points in %d runs; %d times a command was looked for", kills, first.runs+second.runs, looked)
+	if kills < 200 || looked < 50 {
+		t.Errorf("%d kill points, %d times a command was looked for", kills, looked)
 	}
 }
 
@@ -284,6 +294,13 @@ type crashes struct {
 	fleet               *fleet.Fleet
 	want, dir           string // of the undisturbed run
 	kills, looked, runs int
+}
+
+// newCrashes brings up hosts for runs that will be killed.
+func newCrashes(t *testing.T) *crashes {
+	t.Helper()
+	names := []string{"cinnabar", "blackphos", "rosegold"}
+	return &crashes{fleet: onFleet(t, fleet.Options{Hosts: names, Systemd: names}).fleet}
 }
 
 // all kills at each of the moments, or up to so long after it. A run goes

@@ -22,6 +22,7 @@ import (
 // afterwards what they were, byte for byte. As a second witness the project is
 // mounted read-only for the program and all that it starts.
 func TestTheDryRunOfEveryPlan(t *testing.T) {
+	t.Parallel()
 	if err := tools.Install(t.Context(), os.Stderr, "../..", tools.Terraform, tools.Provider); err != nil {
 		t.Fatalf("go run ./examples/lab test sets it up: %v", err)
 	}

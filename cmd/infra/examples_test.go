@@ -13,6 +13,7 @@ import (
 // are a plan file together, those that act are steps of a plan on the fleet,
 // one after the other.
 func TestEveryExampleRuns(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "cinnabar", "blackphos").withClan()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
@@ -50,6 +51,7 @@ func TestEveryExampleRuns(t *testing.T) {
 // TestTheReadmesPlanRuns runs the first plan of the README as it stands there,
 // but for the host's address.
 func TestTheReadmesPlanRuns(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ func TestTheFlakeParses(t *testing.T) {
 // TestTheFlakesVendorHash compares the hash of the vendored modules, by which
 // nix pins them, to that in flake.nix.
 func TestTheFlakesVendorHash(t *testing.T) {
+	t.Parallel()
 	vendor := filepath.Join(t.TempDir(), "vendor")
 	cmd := exec.Command("go", "mod", "vendor", "-o", vendor)
 	cmd.Dir = "../.."

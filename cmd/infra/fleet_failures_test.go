@@ -11,6 +11,7 @@ import (
 )
 
 func TestFailuresOnTheFleet(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos", "rosegold")
 	for _, h := range []string{"blackphos", "rosegold"} {
 		tr.exec(h, "mkdir", "-m", "1777", "/tmp/infra.lock") // the first run on a host makes it, and no dry run

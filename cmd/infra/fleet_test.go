@@ -17,6 +17,7 @@ import (
 const blackphos = "plans/blackphos.star"
 
 func TestTheFirstMigration(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t).withClan()
 	system := tr.built("darwinConfigurations.blackphos.system")
 
@@ -220,6 +221,7 @@ func watchProcesses() (stop func() string) {
 }
 
 func TestAPreviewOfWhatIsNotBuilt(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos")
 	tr.write("plans/t.star", `
 def compare():
@@ -233,6 +235,7 @@ t = plan(steps = [step(compare)])
 }
 
 func TestJSONIsOneObjectAnEvent(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "blackphos").withClan()
 	// Paths are from the working directory, wherever the tools that get them run.
 	r := tr.infra("run", "--ssh-config", "../ssh_config", "--flake", ".", "--json", "--dry-run", blackphos)

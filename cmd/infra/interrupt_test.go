@@ -61,6 +61,17 @@ func until(t *testing.T, there bool, marker string) {
 	t.Errorf("processes with %q: %q", marker, processes(marker))
 }
 
+// stops waits until the program says that it stops.
+func stops(t *testing.T, lines *bufio.Reader) {
+	t.Helper()
+	for said := ""; !strings.Contains(said, "stopping: "); {
+		line, err := lines.ReadString('\n')
+		if said += line; err != nil {
+			t.Fatalf("it did not say that it stops:\n%s", said)
+		}
+	}
+}
+
 func TestInterruptions(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t, "blackphos")
@@ -69,7 +80,7 @@ load("fleet.star", "fleet")
 mac = fleet["blackphos"]
 def there(): ssh.run(mac, "echo begun; sleep 7771.5; touch /not-reached")
 def here(): local.run("echo begun; sleep 7771.5; touch not-reached")
-def short(): ssh.run(mac, "sleep 1; touch /reached")
+def short(): ssh.run(mac, "until [ -e /go ]; do sleep .02; done; touch /reached")
 def after(_): ssh.run(mac, ["touch", "/not-reached"])
 p = plan(hosts = [mac], steps = [step(there), step(here), step(short), step(after, needs = [short])])
 `)
@@ -88,12 +99,7 @@ p = plan(hosts = [mac], steps = [step(there), step(here), step(short), step(afte
 			cmd, lines := tr.start(step+" ", "plans/t.star", "--step", step)
 			until(t, true, "sleep 7771.5")
 			_ = cmd.Process.Signal(os.Interrupt)
-			for said := ""; !strings.Contains(said, "stopping: "); {
-				line, err := lines.ReadString('\n')
-				if said += line; err != nil {
-					t.Fatalf("it did not say that it stops:\n%s", said)
-				}
-			}
+			stops(t, lines)
 			_ = cmd.Process.Signal(os.Interrupt)
 			end(t, cmd, lines)
 			until(t, false, "sleep 7771.5")
@@ -120,6 +126,8 @@ p = plan(hosts = [mac], steps = [step(there), step(here), step(short), step(afte
 		cmd, lines := tr.start("short ", "plans/t.star", "--step", "after")
 		until(t, true, "touch /reached")
 		_ = cmd.Process.Signal(os.Interrupt)
+		stops(t, lines)
+		tr.exec("blackphos", "touch", "/go")
 		out := end(t, cmd, lines)
 		tr.exec("blackphos", "test", "-e", "/reached")
 		if _, err := tr.fleet.Exec("blackphos", "test", "-e", "/not-reached"); err == nil {

@@ -192,6 +192,7 @@ func jsonRefusal(err error) string {
 
 // What the program prints, from the first line to the result.
 func TestRealEventsFitTheSchema(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"infra.toml": "",

@@ -22,11 +22,12 @@ type operator struct {
 	*testing.T
 	fleet *fleet.Fleet
 	dir   string
+	infra string // the program
 }
 
 func newOperator(tr *trial, hosts ...string) *operator {
 	tr.Helper()
-	o := &operator{tr.T, tr.fleet, tr.TempDir()}
+	o := &operator{tr.T, tr.fleet, tr.TempDir(), "infra"}
 	var list strings.Builder
 	for _, h := range hosts {
 		fmt.Fprintf(&list, "host(%q, system = \"x86_64-linux\"), ", h)
@@ -43,7 +44,7 @@ a = plan(hosts = hosts, steps = [step(work)])
 }
 
 // with is the operator for a subtest.
-func (o *operator) with(t *testing.T) *operator { return &operator{t, o.fleet, o.dir} }
+func (o *operator) with(t *testing.T) *operator { return &operator{t, o.fleet, o.dir, o.infra} }
 
 func (o *operator) write(name, text string) {
 	o.Helper()
@@ -76,7 +77,7 @@ func (c *calling) said() string {
 
 func (o *operator) start(args ...string) *calling {
 	o.Helper()
-	c := &calling{Cmd: exec.Command("infra", args...), ended: make(chan struct{})}
+	c := &calling{Cmd: exec.Command(o.infra, args...), ended: make(chan struct{})}
 	c.Dir, c.Env, c.Stdout, c.Stderr = o.dir, append(os.Environ(), o.fleet.Env()...), c, c
 	if err := c.Start(); err != nil {
 		o.Fatal(err)
@@ -269,6 +270,7 @@ func TestTwoRunsAtOnce(t *testing.T) {
 			operators := []*operator{newOperator(tr, c.h, c.other), newOperator(tr, c.h, c.other)}[:c.projects]
 			gate := filepath.Join(t.TempDir(), "go")
 			for _, o := range operators {
+				o.infra = quick(t, "infra")
 				o.write("once.star", fmt.Sprintf(`
 def wait(): local.run("until [ -e %s ]; do sleep .02; done")
 once = plan(hosts = [host(%q, system = "x86_64-linux"), host(%q, system = "x86_64-linux")], steps = [step(wait)])

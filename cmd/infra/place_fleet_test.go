@@ -11,6 +11,7 @@ import (
 // TestAHostAtAnAddress runs a plan on a host that ssh's configuration does not
 // reach: its address comes out of the plan, as of one that was just provisioned.
 func TestAHostAtAnAddress(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "cinnabar")
 	address := tr.fleet.Hosts()[0].Address
 	text, err := os.ReadFile(tr.fleet.SSHConfig())
@@ -68,6 +69,7 @@ p = plan(hosts = [vps], steps = [step(provision), step(use, needs = [provision])
 // A machine is installed where it answers until then, by another key than the
 // one that it has afterwards.
 func TestInstallAtAnAddress(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "cinnabar").withClan()
 	tr.lockedOnce("cinnabar")
 	tr.write("plans/install.star", fmt.Sprintf(`

@@ -10,6 +10,7 @@ import (
 // TestValidation runs phase 0 on the fleet: what is required holds, what is
 // optional is named, and each mistake fails the check that is for it.
 func TestValidation(t *testing.T) {
+	t.Parallel()
 	tr := newTrial(t, "cinnabar").withClan()
 	const plan = "plans/validation.star"
 	tr.unchanged(func() {

@@ -182,6 +182,7 @@ func lockHolderIsKilled(t *testing.T, shell []string, folder string) {
 		}
 		must(t, c.cmd.Process.Kill())
 		must(t, c.stdin.Close())
+		<-c.ended // what is killed may still run for a moment
 	}
 }
 

@@ -140,12 +140,23 @@ func TestMain(m *testing.M) {
 		runDeaf(folder)
 	}
 	if id := os.Getenv("INFRA_TEST_DIES"); id != "" {
-		_, err := Run(context.Background(), Command{Argv: []string{"sh", "-c", "sh -c 'sleep 300; :' " + id + " & echo up; wait", id}, Stdout: os.Stdout})
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		runFamily(id)
 	}
 	_ = flag.Set("test.parallel", "8") // they wait more than they compute; the command line comes later, and counts
 	os.Exit(m.Run())
+}
+
+// runFamily runs a command with a child, and says when both are there.
+func runFamily(id string) {
+	out := newSignalled()
+	_, err := Spawn(Command{Argv: []string{"sh", "-c", "sh -c 'sleep 300; :' " + id + " & echo up; wait", id}, Stdout: out})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	<-out.came
+	fmt.Println("up")
+	select {}
 }
 
 func TestLocalCommandEndsWithUs(t *testing.T) {
@@ -155,8 +166,9 @@ func TestLocalCommandEndsWithUs(t *testing.T) {
 	stdout, err := infra.StdoutPipe()
 	must(t, err)
 	must(t, infra.Start())
-	_, err = stdout.Read(make([]byte, 3))
-	must(t, err)
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "up\n" {
+		t.Fatal(line, err)
+	}
 	if len(processes(id)) < 2 {
 		t.Errorf("the marker is not seen while the command runs")
 	}
@@ -200,11 +212,11 @@ func TestLocalGraceWithoutUs(t *testing.T) {
 	group, err := strconv.Atoi(strings.TrimSpace(string(pid)))
 	must(t, err)
 	t.Cleanup(func() { _ = syscall.Kill(-group, syscall.SIGKILL) })
+	dies := time.Now()
 	must(t, infra.Process.Kill())
 	_ = infra.Wait()
-	died := time.Now()
 	eventually(t, "the short grace is over", func() bool { return len(processes(short)) == 0 })
-	if took := time.Since(died); took < 900*time.Millisecond || took > DefaultGrace {
+	if took := time.Since(dies); took < 900*time.Millisecond || took > DefaultGrace {
 		t.Errorf("the short grace took %s", took)
 	}
 	if len(processes(long)) == 0 {

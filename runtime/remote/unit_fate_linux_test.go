@@ -119,9 +119,12 @@ func unitStopped(t *testing.T, l *unitLab) {
 		_, done := l.begun(t, ctx, l.pool(t), l.here, c)
 		cancel(runtime.ErrInterrupted)
 		<-done
-		ctx, stop := context.WithTimeoutCause(inTime(t), time.Second, why)
-		defer stop()
-		s, err := l.pool(t).Settle(ctx, l.here, c.Command)
+		ctx, cancel = context.WithCancelCause(inTime(t))
+		out := newSignalled()
+		settled := c.Command
+		settled.Stdout = out
+		go func() { <-out.came; cancel(why) }()
+		s, err := l.pool(t).Settle(ctx, l.here, settled)
 		if s.Fate != runtime.Done || !errors.Is(err, why) || errors.Is(err, runtime.ErrUntold) || l.active(t, l.here, c.Unit) {
 			t.Errorf("%+v, %v", s, err)
 		}

@@ -65,7 +65,7 @@ func wrapperExits(t *testing.T, shell []string) {
 		stdout string
 	}{
 		{`printf %s "$1"`, "", 0, odd}, {`printf %s "$A"`, "", 0, odd}, {"exit 255", "", 255, ""}, {"exit 1", "", 1, ""},
-		{"kill -KILL $$", "", 137, ""}, {"kill -INT $$", "", 130, ""}, {"cat", "a\x00b\n", 0, "a\x00b\n"}, {"exit 3", strings.Repeat("x", 300000), 3, ""},
+		{"kill -KILL $$", "", 137, ""}, {"kill -USR1 $$", "", 138, ""}, {"cat", "a\x00b\n", 0, "a\x00b\n"}, {"exit 3", strings.Repeat("x", 300000), 3, ""},
 		{"wc -c | tr -d ' '", strings.Repeat("x", 300000), 0, "300000\n"}, {"pwd", "", 0, "/\n"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -122,8 +122,8 @@ PidFile none
 StrictModes no
 PasswordAuthentication no
 PermitRootLogin prohibit-password
-SetEnv HOME=%s NIX_CONF_DIR=%s INFRA_LOCK_DIR=%s/lock
-`, s.Port, s.Dir, s.Dir, s.Dir, s.Dir, s.Dir))
+SetEnv HOME=%s NIX_CONF_DIR=%s INFRA_LOCK_DIR=%s/lock%s
+`, s.Port, s.Dir, s.Dir, s.Dir, s.Dir, s.Dir, nixOfHosts()))
 	s.write(t, "ssh_config", fmt.Sprintf(`
 Host %s
   HostName 127.0.0.1
@@ -135,6 +135,17 @@ Host %s
   UserKnownHostsFile %s/known_hosts
   GlobalKnownHostsFile /dev/null
 `, s.Alias, s.Port, me.Username, s.Dir, s.Dir))
+}
+
+// nixOfHosts lets the logins find another nix than this machine's, for tests
+// of a client and a host whose versions differ: INFRA_TEST_NIX_HOST is the folder of
+// its programs. The client's is the first of PATH.
+func nixOfHosts() string {
+	folder := os.Getenv("INFRA_TEST_NIX_HOST")
+	if folder == "" {
+		return ""
+	}
+	return " PATH=" + folder + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 }
 
 // NewHostKey makes the key that the clients know another than the server's.

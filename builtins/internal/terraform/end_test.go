@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -118,6 +119,10 @@ echo over
 
 // Only terraform is told to end, once, and with INT: a provider dies of TERM.
 func TestOnlyTheProcessIsTold(t *testing.T) {
+	// As infra does. INT would be ignored by all that is started here where it is by us,
+	// as in the background of a shell.
+	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	t.Cleanup(func() { signal.Reset(os.Interrupt) })
 	s, err := newScratch()
 	must(t, err)
 	defer s.close()
