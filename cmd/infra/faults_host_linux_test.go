@@ -111,6 +111,10 @@ func (tr *trial) processesOn(host, marker string) []int {
 	return found
 }
 
+// waits puts a program before that of its name, which waits as long as it is there.
+const waits = `program=$(command -v "$1") && first=/usr/local/bin/$1 && test "$program" != "$first" &&
+printf '#!/bin/sh\nwhile test -e %s; do sleep 0.1; done\nexec %s "$@"\n' "$first" "$program" >"$first" && chmod +x "$first"`
+
 // TestSSHDIsKilled kills it while an operation is on its way over it.
 func TestSSHDIsKilled(t *testing.T) {
 	t.Parallel()
@@ -118,18 +122,22 @@ func TestSSHDIsKilled(t *testing.T) {
 	tests := []struct {
 		name, op string
 		there    string // a process on the host that says that the operation has begun
+		slow     string // a program of the host that is not to be over before that is seen
 		held     bool   // nothing tells whether it happened
 		done     string // what is on the host in the end: a command says it
 	}{
 		{name: "ssh.run", op: `ssh.run(mac, "echo done >> /done; sleep 7773.5 & wait")`, there: "sleep 7773.5", held: true, done: "cat /done"},
 		{name: "ssh.put", op: `ssh.put(mac, "/done", content = "x" * 30000000 + "done\n")`, there: "head -c 30000005", done: "tail -c 5 /done"},
-		{name: "nix.copy", op: `nix.copy(nix.build(".#big"), to = mac)`, there: "nix-daemon --stdio", done: "nix-store --check-validity /nix/store/*-big* && echo done"},
+		{name: "nix.copy", op: `nix.copy(nix.build(".#big"), to = mac)`, there: "nix-daemon --stdio", slow: "nix-daemon", done: "nix-store --check-validity /nix/store/*-big* && echo done"},
 	}
 	for _, tt := range tests {
 		for name, kill := range map[string]func(*trial){"its session": (*trial).killSessions, "the machine": (*trial).killMachine} {
 			t.Run(tt.name+", "+name, func(t *testing.T) {
 				tr := tr.with(t)
 				tr.exec("blackphos", "sh", "-c", "rm -f /done /after; nix-store --delete /nix/store/*-big || true")
+				if tt.slow != "" {
+					tr.exec("blackphos", "sh", "-c", waits, "sh", tt.slow)
+				}
 				tr.write("plans/t.star", `
 load("fleet.star", "fleet")
 mac = fleet["blackphos"]
@@ -143,6 +151,9 @@ p = plan(hosts = [mac], steps = [step(f), step(after, needs = [f])])
 				ended(t, cmd, lines).want(t, exitFailed, "step \"f\": "+tt.name+" on blackphos: ", "hint: ")
 				if err := tr.fleet.PowerOn(t.Context(), "blackphos"); name == "the machine" && err != nil {
 					t.Fatal(err)
+				}
+				if tt.slow != "" {
+					tr.exec("blackphos", "rm", "/usr/local/bin/"+tt.slow)
 				}
 				tr.wait(tt.there+" has ended", func() bool { return len(tr.processesOn("blackphos", tt.there)) == 0 })
 				resume := []string{"resume"}

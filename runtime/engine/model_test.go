@@ -58,7 +58,10 @@ func TestADryRunDoesNotLie(t *testing.T) {
 		t.Logf("%7d %s", m.counts[what], what)
 	}
 	for what, least := range atLeast {
-		if least = least * m.plans / allPlans; m.counts[what] < least {
+		if m.plans < allPlans {
+			least = least * m.plans / allPlans / 2 // what is rare varies much among few
+		}
+		if m.counts[what] < least {
 			t.Errorf("%d %s, want %d at least: the plans do not show what they should", m.counts[what], what, least)
 		}
 	}
