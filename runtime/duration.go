@@ -25,3 +25,26 @@ func ParseDuration(s string) (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// FormatDuration prints the two largest units of a length of time: "7d", "5d 3h",
+// "2h 10m", "45s". What is one unit is read by [ParseDuration].
+func FormatDuration(d time.Duration) string {
+	units := []struct {
+		name string
+		of   time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	for i, u := range units {
+		if d < u.of {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", d/u.of, u.name)
+		if i+1 < len(units) && d%u.of >= units[i+1].of {
+			text += fmt.Sprintf(" %d%s", d%u.of/units[i+1].of, units[i+1].name)
+		}
+		return text
+	}
+	return ""
+}

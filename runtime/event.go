@@ -84,8 +84,9 @@ type RunStart struct {
 	Plan   *Plan
 	File   string // the plan's file, from the project's root
 	DryRun bool
-	Steps  []*Step  // the selected steps, in the order in which they are shown
-	Checks []*Check // the checks that will be run after them
+	Steps  []*Step     // the selected steps, in the order in which they are shown
+	Checks []*Check    // the checks that will be run after them
+	Gates  []GateState // what the record says of the plan's gates; none of a run that is gone on with
 
 	Options json.RawMessage // how the run was called, as JSON; for a process that resumes it
 	Sources []Source        // what the plan was read from, in the order of reading

@@ -13,8 +13,9 @@ import (
 type Plan struct {
 	Name   string // set when the file has been read
 	Title  string
-	Doc    string // the file's docstring
-	Phase  int    // -1 where the plan has none
+	Doc    string  // the file's docstring
+	Phase  int     // -1 where the plan has none
+	After  []*Gate // all of which hold it back
 	Hosts  []*Host
 	Steps  []*Step
 	Checks []*Check

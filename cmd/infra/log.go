@@ -24,7 +24,7 @@ import (
 type logFlags struct {
 	limit                          int
 	steps                          []string
-	output, json                   bool
+	output, json, all              bool
 	follow, verify, dryRun, pruned bool
 	prune                          string
 	age                            time.Duration // that prune says
@@ -35,7 +35,7 @@ func newLog(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "log [RUN]",
 		Short: "Show what runs did",
-		Long: `log lists the latest runs of the project, or shows one of them: its steps and
+		Long: `log lists the latest runs of the project, and what people decided, or shows one of them: its steps and
 checks with their operations, how long each took, what changed, and where its
 output is. RUN is a run's id, a part of it that no other id has, or last.
 
@@ -81,6 +81,7 @@ absent for what has not ended; output is a file in "folder".`,
 	fl := c.Flags()
 	fl.IntVar(&f.limit, "limit", 20, "list at most so many runs")
 	fl.StringSliceVar(&f.steps, "step", nil, "show only this step or check (repeatable)")
+	fl.BoolVar(&f.all, "all", false, "list what infra verify observed, too")
 	fl.BoolVar(&f.output, "output", false, "print the whole output of each operation")
 	fl.BoolVar(&f.json, "json", false, "print one JSON document, or with --follow one object for each event")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "show the run while it goes on, until it ends")
@@ -151,7 +152,11 @@ func (a *app) log(ctx context.Context, id string, f logFlags) error {
 	case id != "":
 		return a.logRun(ledger, id, f)
 	}
-	runs, err := ledger.Runs(f.limit)
+	list := ledger.Runs
+	if f.all {
+		list = ledger.All
+	}
+	runs, err := list(f.limit)
 	switch {
 	case err != nil:
 		return err

@@ -86,6 +86,9 @@ func (j *Journal) begin() error {
 	if err := j.writer.exec("PRAGMA journal_mode = WAL"); err != nil {
 		return err
 	}
+	if _, err := conn.ExecContext(context.Background(), indexes); err != nil {
+		return err
+	}
 	for _, text := range everyWrite {
 		if _, err := j.writer.prepare(text); err != nil {
 			return err

@@ -44,9 +44,13 @@ type Run struct {
 	Asked   int    // how many
 	Changed int    // how many of them changed something
 	LastOp  int    // the highest id of an operation
-	Resumes []Resume
-	Steps   []Step
-	Logs    []Log // outside of any step
+	Seq     int64  // orders the runs, whatever the clock said
+	Resumed int    // how often another process went on with it
+
+	InFlight int // changes that were asked for and of which nothing tells whether they happened
+	Resumes  []Resume
+	Steps    []Step
+	Logs     []Log // outside of any step
 }
 
 // UnlockFile is the [Run.File] of what is kept as a run and is none of a plan: that
@@ -185,10 +189,16 @@ func (l *Ledger) Close() error { return l.db.Close() }
 // Folder is where the outputs of a run's operations are kept.
 func (l *Ledger) Folder(run string) string { return runDir(l.dir, run) }
 
-// Runs returns the latest runs, the newest first, without their steps.
+// Runs returns the latest runs and decisions, the newest first, without their steps.
 func (l *Ledger) Runs(limit int) ([]Run, error) {
-	runs, err := query(l.db, scanRun, newestRuns, limit)
+	runs, err := query(l.db, scanRun, newestActs, limit)
 	return runs, l.explain("list the runs", err)
+}
+
+// All is Runs with the observations among them.
+func (l *Ledger) All(limit int) ([]Run, error) {
+	runs, err := query(l.db, scanRun, newestRuns, limit)
+	return runs, l.explain("list the runs and observations", err)
 }
 
 // Run returns one run with its steps and operations. It is named by its id, by

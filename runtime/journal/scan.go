@@ -53,7 +53,7 @@ func scanRun(row scanner) (r Run, err error) {
 	var ended, took sql.NullInt64
 	var options, sources sql.NullString
 	err = row.Scan(&r.ID, &r.Plan, &r.File, &r.Title, &options, &sources, &r.User, &r.Host, &r.Version,
-		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed, &r.LastOp)
+		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed, &r.LastOp, &r.Seq, &r.Resumed, &r.InFlight)
 	if err == nil && sources.Valid {
 		err = json.Unmarshal([]byte(sources.String), &r.Sources)
 	}

@@ -147,6 +147,17 @@ CREATE TABLE entries (
 ) STRICT;
 `
 
+// indexes find what is asked for often among observations, of which there are many,
+// and beside them. They are made where they are not there yet: an older infra keeps
+// them up as well.
+const indexes = `
+CREATE INDEX IF NOT EXISTS acts ON runs (seq, plan) WHERE ` + kind + ` IS NOT 'verify';
+CREATE INDEX IF NOT EXISTS observations ON runs (plan, seq) WHERE ` + kind + ` IS 'verify';
+`
+
+// kind is the [Kind] of a run, as a query has to write it to use an index.
+const kind = `CASE WHEN json_valid(options) THEN json_extract(options, '$.kind') END`
+
 // identify reads what a file says it is.
 const identify = `SELECT application_id, user_version FROM pragma_application_id, pragma_user_version`
 
@@ -213,11 +224,26 @@ const (
 		SELECT id, plan, file, title, options, sources, user, host, version, started, ended, took, coalesce(status, ''), err, hint,
 			(SELECT count(*) FROM ops WHERE run = runs.id),
 			(SELECT count(*) FROM ops WHERE run = runs.id AND changed),
-			(SELECT coalesce(max(id), 0) FROM ops WHERE run = runs.id)
+			(SELECT coalesce(max(id), 0) FROM ops WHERE run = runs.id), seq, (SELECT count(*) FROM resumes WHERE run = runs.id),
+			(SELECT count(*) FROM ops WHERE run = runs.id AND status IS NULL AND effect IN ('change', 'destroy'))
 		FROM runs `
 	newestRuns = selectRun + `ORDER BY seq DESC LIMIT ?`
+	// newestActs needs no index, of which nobody would notice that it is damaged.
+	newestActs = selectRun + `NOT INDEXED WHERE ` + kind + ` IS NOT 'verify' ORDER BY seq DESC LIMIT ?`
 	runByID    = selectRun + `WHERE id = ?`
-	newestID   = `SELECT id FROM runs WHERE file <> '` + UnlockFile + `' ORDER BY seq DESC LIMIT 1`
+	newestID   = `SELECT id FROM runs NOT INDEXED WHERE file <> '` + UnlockFile + `' AND ` + kind + ` IS NULL ORDER BY seq DESC LIMIT 1`
+
+	actsOf         = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` IS NULL AND plan = ? ORDER BY seq`
+	decisionsOf    = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` = 'decide' AND plan = ? ORDER BY seq`
+	rollbacks      = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND plan LIKE 'rollback %' ORDER BY seq`
+	observationsOf = `
+		SELECT seq, id, started, took, status, json_extract(options, '$.clock.boot'), json_extract(options, '$.clock.up')
+		FROM runs WHERE ` + kind + ` IS 'verify' AND plan = ? AND status IN ('ok', 'failed') ORDER BY seq DESC`
+	changedHosts = `
+		SELECT DISTINCT ops.host FROM runs CROSS JOIN ops ON ops.run = runs.id AND ops.changed
+		WHERE ` + kind + ` IS NOT 'verify' AND plan = ? AND ops.host <> ''`
+	plansThere = `SELECT DISTINCT plan FROM runs WHERE ` + kind + ` IS NOT 'verify' AND plan NOT LIKE '% %'
+		UNION SELECT DISTINCT plan FROM runs WHERE ` + kind + ` IS 'verify'`
 	// matchingIDs puts the whole id before ids that hold it as a part.
 	matchingIDs = `SELECT id FROM runs WHERE instr(id, ?1) > 0 ORDER BY id = ?1 DESC, seq DESC LIMIT 6`
 

@@ -70,7 +70,7 @@ func (l *Ledger) Verify() (Proof, error) {
 	}
 	defer func() { _ = tx.Rollback() }()
 	var sound string
-	if err := tx.QueryRow("PRAGMA quick_check(1)").Scan(&sound); err != nil || sound != "ok" {
+	if err := tx.QueryRow("PRAGMA integrity_check(1)").Scan(&sound); err != nil || sound != "ok" {
 		err = errors.Join(err, errors.New(sound))
 		return Proof{}, damaged(fmt.Errorf("verify the journal: %w", err), l.dir)
 	}
