@@ -13,9 +13,10 @@ import (
 type Plan struct {
 	Name   string // set when the file has been read
 	Title  string
-	Doc    string  // the file's docstring
-	Phase  int     // -1 where the plan has none
-	After  []*Gate // all of which hold it back
+	Doc    string   // the file's docstring
+	Phase  int      // -1 where the plan has none
+	After  []*Gate  // all of which hold it back
+	Phases []string // of a plan that is made of others: their names, in order; it has no steps then
 	Hosts  []*Host
 	Steps  []*Step
 	Checks []*Check

@@ -3,7 +3,8 @@
 //	host(name, system, ssh, tags)
 //	step(fn, needs, name, each, ...)
 //	check(fn, name, host, required)
-//	plan(steps, hosts, checks, title, phase)
+//	plan(steps, hosts, checks, title, phase, after)
+//	done(plan), stable(plan, since), approved(name), go(plan)
 //	attempt(fn)
 //	fail(message)
 //	log(message)
@@ -20,7 +21,7 @@ import (
 
 // Specs lists the words.
 func Specs() []call.Spec {
-	return []call.Spec{hostSpec(), stepSpec(), checkSpec(), planSpec(), attemptSpec(), failSpec(), logSpec()}
+	return []call.Spec{hostSpec(), stepSpec(), checkSpec(), planSpec(), doneSpec(), stableSpec(), approvedSpec(), goSpec(), attemptSpec(), failSpec(), logSpec()}
 }
 
 // firstLine is what a list shows of a function's docstring.

@@ -12,11 +12,13 @@ import (
 )
 
 type planArgs struct {
-	Steps  []*runtime.Step  `arg:"steps" doc:"what is done; the order is by needs"`
+	Steps  []*runtime.Step  `arg:"steps" default:"" doc:"what is done; the order is by needs"`
 	Hosts  []*runtime.Host  `arg:"hosts,keyword" default:"" doc:"the hosts that the plan may change"`
 	Checks []*runtime.Check `arg:"checks,keyword" default:"" doc:"what must hold when every step has succeeded"`
 	Title  string           `arg:"title,keyword" default:"" doc:"a few words for people"`
 	Phase  int              `arg:"phase,keyword" default:"-1" doc:"the phase of the migration"`
+	After  []*runtime.Gate  `arg:"after,keyword" default:"" doc:"gates, all of which must be open before the first step begins"`
+	Phases []call.PlanName  `arg:"phases,keyword" default:"" doc:"the names of other plans beside this file, in order, which this one is made of; it has no steps of its own"`
 
 	OnFailure string `arg:"on_failure,keyword" default:"keep" doc:"\"keep\" keeps what was done when a step fails, and does what does not need it; \"undo\" starts nothing more and takes back what was done, as infra undo does. A failed check, a held step and Ctrl-C take nothing back."`
 }
@@ -33,6 +35,14 @@ func planSpec() call.Spec {
 
 func newPlan(c *call.Call, a planArgs) (starlark.Value, error) {
 	p := &runtime.Plan{Title: a.Title, Phase: a.Phase, Hosts: a.Hosts, Checks: a.Checks, Pos: c.Pos, UndoOnFailure: a.OnFailure == "undo"}
+	p.After, p.Phases = a.After, planNames(a.Phases)
+	if len(p.Phases) > 0 {
+		if len(a.Steps)+len(a.Checks)+len(a.After)+len(a.Hosts) > 0 {
+			c.Report("each of the other plans has its own", "a plan of phases has no steps, checks, gates or hosts")
+		}
+		return p, nil
+	}
+	checkGates(c, p)
 	if len(a.Steps) == 0 && len(a.Checks) == 0 {
 		c.Report("steps = [step(fn)]", "the plan has neither steps nor checks")
 	}

@@ -161,8 +161,9 @@ type jsonStart struct {
 	Steps  []jsonStep  `json:"steps"`
 	Checks []jsonCheck `json:"checks"`
 
-	OnFailure string    `json:"on_failure,omitempty"` // "undo", or absent
-	Undoes    *jsonUndo `json:"undoes,omitempty"`     // of a run that takes another one back
+	OnFailure string     `json:"on_failure,omitempty"` // "undo", or absent
+	Undoes    *jsonUndo  `json:"undoes,omitempty"`     // of a run that takes another one back
+	Gates     []jsonGate `json:"gates,omitempty"`
 }
 
 // A jsonUndo is the run that is taken back, and what of it is not.
@@ -283,7 +284,7 @@ func jsonStartOf(s *runtime.RunStart) *jsonStart {
 	if s == nil {
 		return nil
 	}
-	j := &jsonStart{File: s.File, DryRun: s.DryRun, Steps: []jsonStep{}, Checks: []jsonCheck{}}
+	j := &jsonStart{File: s.File, DryRun: s.DryRun, Steps: []jsonStep{}, Checks: []jsonCheck{}, Gates: jsonGatesOf(s.Gates)}
 	if s.Plan != nil {
 		j.Plan, j.Title, j.Undoes = s.Plan.Name, printable(s.Plan.Title), jsonUndoOf(s.Plan.Undoes)
 		if s.Plan.UndoOnFailure {

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"infra/runtime"
+	"infra/runtime/clock"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -42,7 +43,12 @@ func (e exit) Unwrap() error { return e.err }
 
 // run is the program, with its exit code as the result.
 func run(args []string, stdin io.Reader, stdout, stderr *os.File) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv}
+	return runAt(clock.Now, args, stdin, stdout, stderr)
+}
+
+// runAt is run by another clock than the machine's.
+func runAt(now func() clock.Instant, args []string, stdin io.Reader, stdout, stderr *os.File) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, getenv: os.Getenv, clock: now}
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(context.Background())

@@ -166,7 +166,11 @@ func (w *words) header(e runtime.Event) string {
 	if e.Start.DryRun && e.Start.Plan != nil && e.Start.Plan.UndoOnFailure {
 		line += "\n" + w.dim("if a step fails, what the run did is taken back by its steps' undos")
 	}
-	return line + "\n"
+	line += "\n"
+	for _, g := range e.Start.Gates {
+		line += w.gate(g)
+	}
+	return line
 }
 
 // line is what a real run adds for an event between its start and its end.

@@ -16,6 +16,7 @@ import (
 
 	"infra/builtins/nix"
 	"infra/runtime"
+	"infra/runtime/clock"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
 	"infra/runtime/journal"
@@ -23,18 +24,21 @@ import (
 
 // A call is how a run was called, as far as going on with it needs that.
 type call struct {
-	Steps     []string      `json:"steps,omitempty"`
-	Hosts     []string      `json:"hosts,omitempty"`
+	journal.Call
 	SSHConfig string        `json:"ssh_config,omitempty"` // absolute
 	Flake     string        `json:"flake,omitempty"`      // absolute, or a URL
 	Jobs      int           `json:"jobs,omitempty"`
-	Undoes    string        `json:"undoes,omitempty"`   // the run that it takes back
 	Preview   *savedPreview `json:"preview,omitempty"`  // that it is held to
 	Rollback  *nix.Rollback `json:"rollback,omitempty"` // that it is
 }
 
-func (f runFlags) call() json.RawMessage {
-	data, _ := json.Marshal(call{f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview, f.rollback}) // strings and a number
+// call is kept of a run that begins at some moment.
+func (f runFlags) call(at clock.Instant) json.RawMessage {
+	of := journal.Call{Kind: f.kind, Steps: f.steps, Hosts: f.hosts, Undoes: f.undoes, Clock: at.Mark}
+	for _, gate := range f.overrides {
+		of.Overrides = append(of.Overrides, journal.Override{Gate: gate, Because: f.because})
+	}
+	data, _ := json.Marshal(call{of, f.sshConfig, f.flake, f.jobs, f.preview, f.rollback}) // strings and numbers
 	return data
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"infra/runtime/clock"
 	"infra/runtime/interp"
 )
 
@@ -20,6 +21,7 @@ type app struct {
 	asking sync.Mutex    // one question at a time
 	typed  *bufio.Reader // what the person at the terminal types; nil before the first question
 	github bool          // GitHub's runner reads what is printed, whatever the environment says
+	clock  func() clock.Instant
 }
 
 // root is the root of the project that the working directory belongs to.
@@ -32,8 +34,8 @@ const exitCodes = `Exit codes:
   2    wrong usage, or a plan that does not load
   3    there is something to do (a dry run with --detailed-exitcode); 1 goes first
   4    a question was not answered with yes, what an operation destroys was not
-       named (at the terminal, or by --destroy), or what would be done is not
-       what was reviewed (--plan)
+       named (at the terminal, or by --destroy), what would be done is not what
+       was reviewed (--plan), or a gate is closed
   5    another run holds a lock: of a host, of this project, or of a step
   130  interrupted`
 

@@ -17,6 +17,7 @@ import (
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
+	"infra/runtime/journal"
 )
 
 // runFlags are the flags of infra run.
@@ -28,6 +29,8 @@ type runFlags struct {
 	sshConfig, flake, junit string
 	out, plan               string
 	destroy                 []string
+	overrides               []string
+	because                 string
 	jobs                    int
 	grace, wait             time.Duration
 
@@ -35,6 +38,7 @@ type runFlags struct {
 	undoes  string        // the run that is taken back
 	failed  bool          // it is, because it failed: infra has failed however that ends
 	preview *savedPreview // that the run is held to; nil for none
+	kind    journal.Kind  // what is kept as a run, and is none
 
 	rollback *nix.Rollback // that the run is; nil for a run of a plan
 }
@@ -46,6 +50,10 @@ func newRun(a *app) *cobra.Command {
 		Short: "Run a plan, or preview it",
 		Long: `run carries out the steps of a plan, those that do not need one another side by
 side, and then runs its checks. Every operation is journaled before it starts.
+
+A plan that has gates (after = [...]) begins only when all are open; a dry run shows
+each with what is missing and when it can open. --override begins all the same,
+and is kept in the journal with its reason.
 
 With --dry-run nothing is changed: reads happen, builds are evaluated, and
 changes are shown with what they would do. Each operation is one of: no change,
@@ -94,6 +102,8 @@ that it was started from. Should the run end all the same, infra resume goes on.
 	fl.StringSliceVar(&f.hosts, "host", nil, "change only this host (repeatable)")
 	fl.BoolVar(&f.yes, "yes", false, "answer every question with yes")
 	destroyFlag(fl, &f.destroy)
+	fl.StringSliceVar(&f.overrides, "override", nil, "begin although this gate is closed, such as stable:cinnabar; wants --because (repeatable)")
+	fl.StringVar(&f.because, "because", "", "why --override is right, for the record")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
 	fl.BoolVar(&f.strict, "strict", false, "with --dry-run: exit code 1 when anything is unknown")
 	fl.BoolVar(&f.detailed, "detailed-exitcode", false, "with --dry-run: exit code 3 when there is something to do")
@@ -120,6 +130,12 @@ func (f runFlags) check(c *cobra.Command) error {
 		if c.Flags().Changed(name) && !f.dryRun {
 			return fmt.Errorf("--%s is for previews: it wants --dry-run", name)
 		}
+	}
+	switch because := strings.TrimSpace(f.because); {
+	case len(f.overrides) > 0 && because == "":
+		return errors.New(`a gate is not passed without a reason: --override wants --because "..."`)
+	case len(f.overrides) == 0 && because != "":
+		return errors.New("--because says why a gate is passed: it wants --override")
 	}
 	return f.checkSaved(c)
 }

@@ -60,7 +60,7 @@ func (s *session) options() engine.Options {
 	f := s.flags
 	return engine.Options{
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
-		Options: f.call(), Stop: s.stop, Grace: f.grace, Version: version(),
+		Options: f.call(s.clock()), Clock: s.clock, Overrides: f.passed(), Stop: s.stop, Grace: f.grace, Version: version(),
 		Ask: s.asker(f.yes, s.to.show), Show: s.to.Read, MayDestroy: s.mayDestroy(f.destroy, s.to.show),
 		TakeLock: takeLock(s.pool), Wait: f.wait, Here: s.here,
 	}
@@ -92,6 +92,10 @@ func (s *session) carryOut(file *interp.File, opts engine.Options) (engine.Outco
 // end is what infra ends with after a run of file. Where a step failed of a
 // plan that says so, what the run did is taken back first.
 func (s *session) end(file *interp.File, out engine.Outcome, err error) error {
+	var closed *engine.ClosedError
+	if errors.As(err, &closed) {
+		return exit{exitHeld, runtime.WithHint(err, "%s", hintsOf(closed))}
+	}
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"infra/builtins"
 	"infra/runtime"
+	"infra/runtime/clock"
 	"infra/runtime/interp"
 	"infra/runtime/journal"
 	"infra/runtime/preview"
@@ -92,6 +93,11 @@ type Options struct {
 	// Here says whether a host is the machine that we run on; nil: none is.
 	Here func(ctx context.Context, h *runtime.Host) bool
 
+	// Overrides are gates that a person passes although they are closed, and why, by
+	// their names. Clock is what the gates go by; nil: the machine's.
+	Overrides map[string]string
+	Clock     func() clock.Instant
+
 	// Options are how the run was called, as JSON, for a later Past.
 	Options json.RawMessage
 
@@ -157,7 +163,7 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 		return Outcome{}, err
 	}
 	r := &run{
-		id: NewID(time.Now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
+		id: NewID(opts.now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
 		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}},
 	}
 	if len(opts.Hosts) > 0 {
@@ -187,6 +193,9 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 func (e *Engine) enter(ctx context.Context, r *run, tasks *tasks) (release func(), err error) {
 	r.start = &runtime.RunStart{Plan: r.plan, File: r.file.Path, DryRun: r.file.Preview, Steps: tasks.steps}
 	if r.file.Preview {
+		if r.start.Gates, err = e.gates(r); err != nil {
+			return nil, err
+		}
 		r.do = r.chain(foresee)
 		r.opts.Ask = func(context.Context, string) (bool, error) { return true, nil }
 		r.opts.MayDestroy = nil
@@ -204,7 +213,10 @@ func (e *Engine) enter(ctx context.Context, r *run, tasks *tasks) (release func(
 		unlock()
 		return nil, err
 	}
-	if err = r.lockHosts(ctx, until); err != nil {
+	if err = e.pass(r); err == nil {
+		err = r.lockHosts(ctx, until)
+	}
+	if err != nil {
 		unlock()
 		r.journal.Close()
 		return nil, err
@@ -285,7 +297,7 @@ func (r *run) status() runtime.Status {
 // emit hands an event to the journal and, once it is on disk, to who watches.
 // They see what ended, even where the journal could not be told.
 func (r *run) emit(e runtime.Event) error {
-	e.Time, e.Run = time.Now(), r.id
+	e.Time, e.Run = r.opts.now(), r.id
 	lost := r.record(e)
 	switch {
 	case lost != nil && begins[e.Kind]:
@@ -326,7 +338,7 @@ func (r *run) record(e runtime.Event) error {
 // tell hands an event to who watches, and not to the journal.
 func (r *run) tell(e runtime.Event) {
 	if e.Time.IsZero() {
-		e.Time, e.Run = time.Now(), r.id
+		e.Time, e.Run = r.opts.now(), r.id
 	}
 	r.show.Lock()
 	defer r.show.Unlock()

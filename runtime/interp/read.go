@@ -248,14 +248,14 @@ func (in *Interp) execute(ctx context.Context, src *sources, programs map[string
 			src.reading.Add(runtime.Problem{Pos: f.Pos, Msg: f.Msg, Hint: f.Hint, Trace: f.Trace})
 			return nil
 		}
+		nameThem(globals)
 		globals.Freeze()
 		modules[s.path] = globals
 	}
 	return modules[src.order[len(src.order)-1].path]
 }
 
-// thePlan returns the one plan that the file binds to a name, and gives it
-// that name.
+// thePlan returns the one plan that the file binds to a name.
 func thePlan(src *source, globals starlark.StringDict, reading *runtime.Reading) *runtime.Plan {
 	var names []string
 	for _, name := range globals.Keys() {
@@ -277,9 +277,18 @@ func thePlan(src *source, globals starlark.StringDict, reading *runtime.Reading)
 		return nil
 	}
 	plan := globals[names[0]].(*runtime.Plan)
-	plan.Name = names[0]
 	plan.Doc = docstring(src.file)
 	return plan
+}
+
+// nameThem gives each plan the name of the global that it is bound to, so that a file
+// which loads it can name it in a gate.
+func nameThem(globals starlark.StringDict) {
+	for _, name := range globals.Keys() {
+		if p, ok := globals[name].(*runtime.Plan); ok && p.Name == "" {
+			p.Name = name
+		}
+	}
 }
 
 func docstring(f *syntax.File) string {

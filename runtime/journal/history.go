@@ -3,6 +3,7 @@ package journal
 import (
 	"database/sql"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"infra/runtime"
@@ -57,7 +58,7 @@ func (r *Run) Began() clock.Instant { return clock.Instant{Wall: r.Started, Mark
 
 // Over is when it ended. One that another process went on with has no mark there.
 func (r *Run) Over() clock.Instant {
-	if r.Resumed > 0 {
+	if !r.Resumed.IsZero() {
 		return clock.Instant{Wall: r.Ended}
 	}
 	return r.Began().Add(r.Took)
@@ -133,4 +134,13 @@ func (l *Ledger) Observations(plan string, visit func(Observation) bool) error {
 		}
 	}
 	return l.explain("read the observations of "+plan, rows.Err())
+}
+
+// RolledBack is the host that a run of infra rollback took back; "" of other runs.
+func (r *Run) RolledBack() string {
+	host, is := strings.CutPrefix(r.File, "infra rollback ")
+	if !is {
+		return ""
+	}
+	return host
 }

@@ -122,7 +122,7 @@ func TestWholeRunIsReadBack(t *testing.T) {
 		ID: "r1", Plan: "blackphos", File: "plans/blackphos.star", Title: "Move blackphos", Version: "v1.2.3",
 		Options: []byte(`{"hosts":["blackphos"]}`),
 		Sources: []runtime.Source{{Path: "plans/blackphos.star", SHA256: "00ff"}, {Path: "fleet.star", SHA256: "11ee"}},
-		Started: noon, Ended: at(9), Took: 9 * time.Second, Status: runtime.Failed, Err: "1 check failed", Hint: "see above", Asked: 2, Changed: 1, LastOp: 2,
+		Started: noon, Ended: at(9), Took: 9 * time.Second, Status: runtime.Failed, Err: "1 check failed", Hint: "see above", Asked: 2, Changed: 1, LastOp: 2, FailedChecks: 1,
 		Logs: []Log{{Kind: runtime.Logged, Time: at(1), Text: "reading", Pos: position(3)}},
 		Steps: []Step{{
 			Name: "switch", Host: "blackphos", Status: runtime.OK, Started: at(2), Took: 4 * time.Second, Attempts: 2, Result: []byte(`"done"`),

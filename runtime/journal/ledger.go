@@ -40,17 +40,18 @@ type Run struct {
 	Took    time.Duration
 	Status  runtime.Status
 	Err     string
-	Hint    string // what to do about Err
-	Asked   int    // how many
-	Changed int    // how many of them changed something
-	LastOp  int    // the highest id of an operation
-	Seq     int64  // orders the runs, whatever the clock said
-	Resumed int    // how often another process went on with it
+	Hint    string    // what to do about Err
+	Asked   int       // how many
+	Changed int       // how many of them changed something
+	LastOp  int       // the highest id of an operation
+	Seq     int64     // orders the runs, whatever the clock said
+	Resumed time.Time // when another process went on with it last; zero: none did
 
-	InFlight int // changes that were asked for and of which nothing tells whether they happened
-	Resumes  []Resume
-	Steps    []Step
-	Logs     []Log // outside of any step
+	FailedChecks int // required ones
+	InFlight     int // changes that were asked for and of which nothing tells whether they happened
+	Resumes      []Resume
+	Steps        []Step
+	Logs         []Log // outside of any step
 }
 
 // UnlockFile is the [Run.File] of what is kept as a run and is none of a plan: that

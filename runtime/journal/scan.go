@@ -50,16 +50,16 @@ type placed[T any] struct {
 
 func scanRun(row scanner) (r Run, err error) {
 	var started int64
-	var ended, took sql.NullInt64
+	var ended, took, resumed sql.NullInt64
 	var options, sources sql.NullString
 	err = row.Scan(&r.ID, &r.Plan, &r.File, &r.Title, &options, &sources, &r.User, &r.Host, &r.Version,
-		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed, &r.LastOp, &r.Seq, &r.Resumed, &r.InFlight)
+		&started, &ended, &took, &r.Status, &r.Err, &r.Hint, &r.Asked, &r.Changed, &r.LastOp, &r.Seq, &resumed, &r.InFlight, &r.FailedChecks)
 	if err == nil && sources.Valid {
 		err = json.Unmarshal([]byte(sources.String), &r.Sources)
 	}
 	r.Options = rawOf(options)
 	r.Started = timeOf(sql.NullInt64{Int64: started, Valid: true})
-	r.Ended = timeOf(ended)
+	r.Ended, r.Resumed = timeOf(ended), timeOf(resumed)
 	r.Took = time.Duration(took.Int64)
 	r.Status = cmp.Or(r.Status, Unfinished)
 	return r, err

@@ -224,8 +224,9 @@ const (
 		SELECT id, plan, file, title, options, sources, user, host, version, started, ended, took, coalesce(status, ''), err, hint,
 			(SELECT count(*) FROM ops WHERE run = runs.id),
 			(SELECT count(*) FROM ops WHERE run = runs.id AND changed),
-			(SELECT coalesce(max(id), 0) FROM ops WHERE run = runs.id), seq, (SELECT count(*) FROM resumes WHERE run = runs.id),
-			(SELECT count(*) FROM ops WHERE run = runs.id AND status IS NULL AND effect IN ('change', 'destroy'))
+			(SELECT coalesce(max(id), 0) FROM ops WHERE run = runs.id), seq, (SELECT max(time) FROM resumes WHERE run = runs.id),
+			(SELECT count(*) FROM ops WHERE run = runs.id AND status IS NULL AND effect IN ('change', 'destroy')),
+			(SELECT count(*) FROM steps WHERE run = runs.id AND is_check AND status = 'failed')
 		FROM runs `
 	newestRuns = selectRun + `ORDER BY seq DESC LIMIT ?`
 	// newestActs needs no index, of which nobody would notice that it is damaged.

@@ -75,6 +75,10 @@ var converters = map[reflect.Type]converter{
 	reflect.TypeFor[[]starlark.Value]():        {"list", toValues},
 	reflect.TypeFor[[]*runtime.Step]():         {"list of steps", toList[*runtime.Step]("step")},
 	reflect.TypeFor[[]*runtime.Check]():        {"list of checks", toList[*runtime.Check]("check")},
+	reflect.TypeFor[[]*runtime.Gate]():         {"list of gates", toList[*runtime.Gate]("gate")},
+	reflect.TypeFor[[]PlanName]():              {"list of plans, or of their names", toPlanNames},
+	reflect.TypeFor[PlanName]():                {"plan, or the name of one", toPlanName},
+	reflect.TypeFor[*runtime.Rate]():           {"rate", toRate},
 	reflect.TypeFor[starlark.Value]():          {"value", func(v starlark.Value) (any, error) { return v, nil }},
 }
 
@@ -140,6 +144,39 @@ func toDuration(v starlark.Value) (any, error) {
 		return nil, want(`a duration such as "2m"`, v)
 	}
 	return runtime.ParseDuration(s)
+}
+
+// A PlanName is the name of a plan.
+type PlanName string
+
+func toPlanName(v starlark.Value) (any, error) {
+	if p, ok := v.(*runtime.Plan); ok && p.Name != "" {
+		return PlanName(p.Name), nil
+	}
+	s, ok := starlark.AsString(v)
+	if !ok || s == "" || strings.ContainsAny(s, " \t\r\n/:") {
+		return PlanName(""), want(`the name of a plan, such as "cinnabar"`, v)
+	}
+	return PlanName(s), nil
+}
+
+func toPlanNames(v starlark.Value) (any, error) {
+	return collect(v, "plans", func(e starlark.Value) (PlanName, error) {
+		n, err := toPlanName(e)
+		return n.(PlanName), err
+	})
+}
+
+func toRate(v starlark.Value) (any, error) {
+	if v == starlark.None {
+		return (*runtime.Rate)(nil), nil
+	}
+	s, ok := starlark.AsString(v)
+	if !ok {
+		return nil, want(`a rate such as "1/day"`, v)
+	}
+	r, err := runtime.ParseRate(s)
+	return &r, err
 }
 
 // to accepts values of one of our own types.

@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"infra/runtime"
+	"infra/runtime/clock"
+	"infra/runtime/gates"
+	"infra/runtime/journal"
+)
+
+// gates says what the record has of the plan's gates at this moment, and which of them
+// a person passes all the same. A run that is gone on with has passed them, and what
+// takes a run back waits for none.
+func (e *Engine) gates(r *run) ([]runtime.GateState, error) {
+	if err := r.overridable(); err != nil {
+		return nil, err
+	}
+	if len(r.plan.After) == 0 || r.opts.Past != nil {
+		return nil, nil
+	}
+	ledger, err := journal.Read(e.root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if ledger != nil {
+		defer func() { _ = ledger.Close() }() // nothing was written
+	}
+	states, err := gates.At(r.opts.instant(), ledger).States(r.plan)
+	for i := range states {
+		states[i].Overridden = r.opts.Overrides[states[i].Gate.Name()]
+	}
+	return states, err
+}
+
+// overridable refuses to override what is no gate of the plan.
+func (r *run) overridable() error {
+	names := map[string]bool{}
+	var there []string
+	for _, g := range r.plan.After {
+		names[g.Name()] = true
+		there = append(there, g.Name())
+	}
+	for name := range r.opts.Overrides {
+		switch {
+		case names[name]:
+		case len(there) == 0:
+			return fmt.Errorf("%w: the plan has no gates, and so no %q", ErrSelection, name)
+		default:
+			return runtime.WithHint(fmt.Errorf("%w: the plan has no gate %q", ErrSelection, name), "there are: %s", strings.Join(there, ", "))
+		}
+	}
+	return nil
+}
+
+// pass refuses to begin while a gate holds the plan back.
+func (e *Engine) pass(r *run) (err error) {
+	if r.start.Gates, err = e.gates(r); err != nil {
+		return err
+	}
+	var held []runtime.GateState
+	for _, g := range r.start.Gates {
+		if g.Holds() {
+			held = append(held, g)
+		}
+	}
+	if len(held) > 0 {
+		return &ClosedError{Plan: r.plan.Name, Gates: held}
+	}
+	return nil
+}
+
+// A ClosedError is that gates hold a plan back. It is [runtime.ErrHeld].
+type ClosedError struct {
+	Plan  string
+	Gates []runtime.GateState // those that do
+}
+
+func (e *ClosedError) Is(target error) bool { return target == runtime.ErrHeld }
+
+func (e *ClosedError) Error() string {
+	lines := make([]string, len(e.Gates))
+	for i, g := range e.Gates {
+		lines[i] = fmt.Sprintf("\n  %s: %s", g.Gate, g.Why)
+		if !g.From.IsZero() {
+			lines[i] += fmt.Sprintf("; it can open at %s at the earliest", g.From.UTC().Format("2006-01-02 15:04 UTC"))
+		}
+	}
+	return fmt.Sprintf("%s is held back, and nothing was done:%s", e.Plan, strings.Join(lines, ""))
+}
+
+// instant is this moment as the gates see it.
+func (o *Options) instant() clock.Instant {
+	if o.Clock == nil {
+		return clock.Now()
+	}
+	return o.Clock()
+}
+
+// now is this moment as the journal has it.
+func (o *Options) now() time.Time {
+	if o.Clock == nil {
+		return time.Now()
+	}
+	return o.Clock().Wall
+}
