@@ -170,16 +170,30 @@ func (s switching) made(c *call.Call, b before, done outcome) (starlark.Value, e
 }
 
 // activated is the system running and confirmed; or an error, and what ran before
-// running again.
+// running again. Where the run was resumed too late, since infra had ended, nobody has
+// judged the system that the host went back from: it is tried anew. Whatever else the
+// host went back for is an error, and what a resume after that tries anew.
 func (s switching) activated(c *call.Call, b before) (outcome, error) {
 	units, err := s.units(c, b)
 	if err != nil {
 		return outcome{}, err
 	}
+	begun := false
+	done, err := s.tried(c, b, units, &begun)
+	if back := (rolledBack{}); begun || !errors.As(err, &back) || !back.unjudged {
+		return done, err
+	}
+	runtime.Print(c.Context(), fmt.Sprintf("%s went back to %s by itself, since infra had ended before it confirmed %s; nothing speaks against that, so it is tried anew",
+		s.Host.Name, b.path(), s.System.Path))
+	return s.tried(c, b, units, &begun)
+}
+
+// tried is activated, once.
+func (s switching) tried(c *call.Call, b before, units string, begun *bool) (outcome, error) {
 	if _, err := c.Do(s.armOp(b)); err != nil {
 		return outcome{}, err
 	}
-	said, err := c.Value(s.activateOp(b, units))
+	said, err := c.Value(s.activateOp(b, units, begun))
 	if err != nil {
 		return outcome{}, err
 	}

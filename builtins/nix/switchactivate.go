@@ -90,13 +90,15 @@ func (s switching) armOp(b before) runtime.Op {
 
 // activateOp makes the system the running one, as long as the host is not booted.
 // It may end every connection, and the lock with them: the host goes on.
-func (s switching) activateOp(b before, units string) runtime.Op {
+// It notes where it is begun here, and not only what an earlier process has begun.
+func (s switching) activateOp(b before, units string, begun *bool) runtime.Op {
 	g := guard{s, b}
 	op := s.operation("activate", s.Host.Name+" -> "+s.System.Path)
 	op.Looks, op.Alters, op.EndsHost = runningFiles, nil, true
 	op.Predict = func(ctx context.Context) (runtime.Prediction, error) { return s.predictActivation(ctx, units) }
 	op.NotKnown = func() starlark.Value { return s.unknown }
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+		*begun = true
 		out, err := g.activate(ctx, log)
 		return g.judged(ctx, log, out, err)
 	}
@@ -110,6 +112,9 @@ func (s switching) activateOp(b before, units string) runtime.Op {
 	}
 	op.Forget = func(ctx context.Context) {
 		_ = s.pool.Forget(ctx, s.Host, remote.Command{Unit: runtime.OpID(ctx), Sudo: true})
+		if s.Host.Kind() == runtime.Darwin { // elsewhere a boot empties the folder
+			_, _ = g.script(ctx, "forgetting the activation", "", forgetScript, runtime.OpID(ctx))
+		}
 	}
 	return op
 }
@@ -124,7 +129,7 @@ func (s switching) program() []string {
 
 // activate runs the activation to its end, also where that ends the connection.
 func (g guard) activate(ctx context.Context, log io.Writer) (command.Output, error) {
-	argv := append([]string{"sh", "-c", toolPath + activateScript, "sh", g.dir(), g.token()}, g.program()...)
+	argv := append([]string{"sh", "-c", toolPath + activateScript, "sh", g.dir(), g.token(), runtime.OpID(ctx), apartScript}, g.program()...)
 	out, err := g.asRoot(ctx, log, argv...)
 	if err == nil && out.Exit.Code == unguarded && g.token() != "" {
 		// The host has gone back since: this is a run that is resumed.
@@ -179,10 +184,24 @@ func (g guard) settleActivation(ctx context.Context, log io.Writer) (runtime.Fat
 	case err != nil, settled.Fate != runtime.Untold:
 		return settled.Fate, out, err
 	case strings.Contains(settled.Why, "did not run as"):
-		// Without systemd it ended with its connection. Activations may be repeated.
-		return runtime.NotDone, out, nil
+		return g.found(ctx, log)
 	}
 	return runtime.Done, out, errors.New(settled.Why)
+}
+
+// found is settleActivation where systemd does not run the host.
+func (g guard) found(ctx context.Context, log io.Writer) (runtime.Fate, command.Output, error) {
+	out, err := command.Run(ctx, command.On(g.pool, g.Host),
+		remote.Command{Argv: []string{"sh", "-c", toolPath + foundScript, "sh", g.dir(), runtime.OpID(ctx)}, Sudo: true}, log)
+	switch {
+	case err != nil:
+		return runtime.Untold, out, err
+	case out.Exit.Code == notBegun:
+		return runtime.NotDone, out, nil
+	case out.Exit.Code == cutByBoot:
+		err = fmt.Errorf("the activation had begun and not ended when %s went down", g.Host.Name)
+	}
+	return runtime.Done, out, err
 }
 
 // judged is what an activation's end means: it goes on, or the host goes back.
@@ -234,7 +253,7 @@ func (g guard) standAside(ctx context.Context, log io.Writer, out command.Output
 			return g.goBack(ctx, log, failure)
 		}
 	}
-	return rolledBack{runtime.WithHint(failure, "when they are done, infra resume goes on if the host runs what it ran before, and else says what it runs")}
+	return rolledBack{runtime.WithHint(failure, "when they are done, infra resume goes on if the host runs what it ran before, and else says what it runs"), false}
 }
 
 // switchFailure names what switch-to-configuration means by its exit code.

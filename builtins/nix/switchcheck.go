@@ -121,9 +121,9 @@ func pause(ctx context.Context) {
 // expected says what is wrong with what the other end of a connection is.
 func (g guard) expected(w watch) error {
 	switch {
-	case w.ours && w.claim == "back":
-		return fmt.Errorf("it was not confirmed within %s", g.Within)
-	case w.state.current == g.before.path() && !w.ours && g.token() != "":
+	case w.ours && w.claim == claimBack && !w.booted:
+		return g.late()
+	case w.state.current == g.before.path() && (!w.ours || w.booted) && g.token() != "":
 		return fmt.Errorf("%s was booted, or switched, before the confirmation", g.Host.Name)
 	case w.state.current != g.System.Path:
 		return fmt.Errorf("the activation ended without an error, and still %s runs %s, not %s", g.Host.Name, runsNow(w.state), g.System.Path)

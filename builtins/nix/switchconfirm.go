@@ -62,11 +62,10 @@ func (g guard) confirm(ctx context.Context, log io.Writer, done outcome) error {
 	if done.reboot { // nothing was activated
 		anyway = "anyway"
 	}
-	take := func(ctx context.Context) (bool, error) {
-		said, err := g.script(ctx, "confirming", "", confirmScript, g.token(), g.System.Path, anyway)
-		return said["confirmed"] != "", err
+	take := func(ctx context.Context) (map[string]string, error) {
+		return g.script(ctx, "confirming", "", confirmScript, g.token(), g.System.Path, anyway)
 	}
-	confirmed, err := take(ctx)
+	said, err := take(ctx)
 	if err != nil && errors.Is(err, runtime.ErrInterrupted) {
 		return err
 	}
@@ -79,14 +78,16 @@ func (g guard) confirm(ctx context.Context, log io.Writer, done outcome) error {
 				pause(again)
 				continue
 			}
-			confirmed, err = take(again)
+			said, err = take(again)
 		}
 	}
 	switch {
 	case err != nil:
 		return g.goBack(ctx, log, err)
-	case !confirmed:
-		return g.goBack(ctx, log, fmt.Errorf("it was not confirmed within %s", g.Within))
+	case said["claim"] == claimBack:
+		return g.goBack(ctx, log, g.late())
+	case said["confirmed"] == "":
+		return g.goBack(ctx, log, fmt.Errorf("something else than %s runs when it is to be confirmed", g.System.Path))
 	}
 	fmt.Fprintln(log, "confirmed: it stays")
 	return nil

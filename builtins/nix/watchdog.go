@@ -99,10 +99,14 @@ type watch struct {
 	ours    bool   // it is that of this switch
 	watches bool   // it is armed
 	alive   bool   // it watches, or goes back
-	claim   string // what was decided: "confirmed", "back"; "" is nothing yet
+	claim   string // what was decided: "confirmed", [claimBack]; "" is nothing yet
+	booted  bool   // the host was, since it was armed
 	ended   string // the exit status of going back; "" where that has not ended
 	log     string
 }
+
+// claimBack is the claim of a watchdog that goes back.
+const claimBack = "back"
 
 // ask looks at it. With now it has it go back at once.
 func (g guard) ask(ctx context.Context, now bool) (watch, error) {
@@ -121,7 +125,7 @@ func (g guard) ask(ctx context.Context, now bool) (watch, error) {
 	}
 	return watch{
 		state: state, ours: g.token() != "" && said["ours"] != "", watches: said["watches"] != "", alive: said["alive"] != "",
-		claim: said["claim"], ended: said["ended"], log: said["log"],
+		claim: said["claim"], booted: said["booted"] != "", ended: said["ended"], log: said["log"],
 	}, err
 }
 
@@ -138,11 +142,19 @@ func (w watch) over() bool {
 }
 
 // rolledBack is the error of a switch that its host took back, or left.
-type rolledBack struct{ error }
+type rolledBack struct {
+	error
+	unjudged bool // by itself, and well: nobody came in time to find anything wrong
+}
 
 func (r rolledBack) Unwrap() error { return r.error }
 
 func isRolledBack(err error) bool { return errors.As(err, new(rolledBack)) }
+
+// errLate is what a switch fails of that nothing speaks against but the time.
+var errLate = errors.New("not confirmed")
+
+func (g guard) late() error { return fmt.Errorf("it was %w within %s", errLate, g.Within) }
 
 // backTime is how long going back may take, beyond the time until it begins.
 const backTime = 3 * time.Minute
@@ -203,14 +215,14 @@ func (g guard) verdict(w watch, failure error, hint string) error {
 	switch {
 	case g.token() == "":
 		left = w.state.String()
-	case w.claim == "back" && atPrev:
+	case w.claim == claimBack && atPrev:
 		left = fmt.Sprintf("rolled back by the host itself to %s", prev)
 		if w.ended != "0" {
 			left += fmt.Sprintf(", whose activation ended with %q:\n%s", w.ended, w.log)
 		}
 	case atPrev:
 		left = fmt.Sprintf("the host runs %s, as before", prev)
-	case w.claim == "back":
+	case w.claim == claimBack:
 		left = fmt.Sprintf("the host tried to go back to %s by itself, and did not get there: %s\n%s", prev, w.state, w.log)
 	default:
 		left = w.state.String()
@@ -220,9 +232,10 @@ func (g guard) verdict(w watch, failure error, hint string) error {
 		hint = was + "; " + hint
 	}
 	if atPrev || prev == "" || prev == g.System.Path {
-		return rolledBack{runtime.WithHint(err, "%s", hint)}
+		unjudged := errors.Is(failure, errLate) && atPrev && w.claim == claimBack && w.ended == "0" && !w.booted
+		return rolledBack{runtime.WithHint(err, "%s", hint), unjudged}
 	}
-	return rolledBack{runtime.WithHint(err, "go back with: %s", goBack(g.Host, prev))}
+	return rolledBack{runtime.WithHint(err, "go back with: %s", goBack(g.Host, prev)), false}
 }
 
 // A leftAs is a failure and how it left the host. Its first line says both: in the

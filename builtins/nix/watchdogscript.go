@@ -1,5 +1,7 @@
 package nix
 
+import "infra/runtime/remote"
+
 // What is kept of a watchdog on its host, root's only, in the folder [watchdogDir]:
 //
 //	token, new, prev, profile, seconds, kind, by, boot
@@ -11,7 +13,7 @@ package nix
 //	ended     a link to the exit status of going back
 //	again     the time begins anew; now: it is over
 //	pid       of the process that watches, where neither systemd nor launchd can be asked
-//	activation  of the activation, likewise
+//	activation  a link to the process group of the activation, where systemd does not have it
 //
 // It is gone after the confirmation. After going back it is left, until the next
 // switch, to tell what happened.
@@ -40,16 +42,25 @@ const watchdogCommon = `
 resolve() { (cd -P "$1" 2>/dev/null && pwd -P); }
 is() { readlink "$dir/$1" 2>/dev/null; }
 note() { ln -sfn "$2" "$dir/$1"; }
-bootid() { cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.bootsessionuuid 2>/dev/null || echo unknown; }
+bootid() { ` + remote.BootScript + ` || echo unknown; }
 alive() {
   case $(is by) in
-    systemd) systemctl is-active -q ` + watchdogUnit + `.timer ` + watchdogUnit + `.service ;;
+    systemd) case $(systemctl show -p ActiveState ` + watchdogUnit + `.timer ` + watchdogUnit + `.service) in
+      *=active*|*=activating*|*=deactivating*) ;;
+      *) return 1 ;;
+      esac ;;
     ?*) kill -0 "$(is pid)" 2>/dev/null ;;
     *) return 1 ;;
   esac
 }
 armed() { [ "$(is token)" = "$1" ] && [ ! -h "$dir/claim" ] && alive; }
 claim() { ln -s "$1" "$dir/claim" 2>/dev/null; [ "$(is claim)" = "$1" ]; }
+moment() { sleep 0.1 2>/dev/null || sleep 1; }
+detach() {
+  if command -v setsid >/dev/null; then setsid "$@" &
+  elif command -v perl >/dev/null; then perl -e 'use POSIX; setsid; exec {$ARGV[0]} @ARGV' "$@" &
+  else nohup "$@" & fi
+}
 `
 
 // backScript goes back to the system that ran before, unless the claim is taken.
@@ -120,6 +131,8 @@ if armed "$token" && [ "$(is new)" = "$new" ]; then
   case $(is by) in systemd) systemctl restart ` + watchdogUnit + `.timer || exit;; *) note again 1;; esac
   echo "armed=$(is by)"; exit 0
 fi
+tries=0
+while [ -h "$dir/ended" ] && [ "$tries" -lt 50 ] && alive; do tries=$((tries + 1)); moment; done
 if [ -h "$dir/token" ] && alive; then echo "held=$(is token)"; exit 0; fi
 if [ "$(resolve /run/current-system)" != "$prev" ]; then echo "current=$(resolve /run/current-system)"; exit 0; fi
 rm -rf "$dir" && mkdir -p "${dir%/*}" && mkdir "$dir" || exit
@@ -150,52 +163,21 @@ launchd)
 END
   chmod 644 ` + watchdogPlist + ` && launchctl bootstrap system ` + watchdogPlist + ` ;;
 *)
-  if command -v setsid >/dev/null; then setsid sh "$dir/back.sh" watch </dev/null >/dev/null 2>&1 &
-  else nohup sh "$dir/back.sh" watch </dev/null >/dev/null 2>&1 & fi ;;
+  detach sh "$dir/back.sh" watch </dev/null >/dev/null 2>&1 ;;
 esac
 failed=$?
 tries=0
 until [ "$failed" != 0 ] || alive; do
   tries=$((tries + 1)); [ "$tries" -le 50 ] || failed=1
-  sleep 0.1 2>/dev/null || sleep 1
+  moment
 done
 if [ "$failed" != 0 ]; then rm -rf "$dir" ` + watchdogPlist + `; echo "the watchdog did not start" >&2; exit 1; fi
 echo "armed=$by"
 `
 
-// activateScript activates a system, and never without the watchdog. Its arguments
-// are the folder, the token ("" where there is nothing to go back to) and the
-// program with its arguments. When that has ended, the time begins anew: what is left
-// is for the confirmation. It exits as the program does, or with [unguarded].
-const activateScript = `
-dir=$1 token=$2; shift 2` + watchdogCommon + `
-if [ "$token" ]; then
-  armed "$token" || { echo "the watchdog is not armed: nothing is activated" >&2; exit 93; }
-  note activation $$
-fi
-if [ -d /run/systemd/system ]; then
-  systemd-run -E LOCALE_ARCHIVE -E NIXOS_INSTALL_BOOTLOADER --collect --no-ask-password --pipe --wait --quiet \
-    --service-type=exec --unit=` + activationUnit + ` "$@"
-else
-  "$@"
-fi
-status=$?
-if [ "$token" ] && armed "$token"; then
-  case $(is by) in
-    systemd) systemctl restart ` + watchdogUnit + `.timer || systemctl start ` + watchdogUnit + `.service ;;
-    *) note again 1 ;;
-  esac
-fi
-exit $status
-`
-
-// unguarded is the exit status of [activateScript] where it did nothing. Neither
-// program of a system has it.
-const unguarded = 93
-
 // confirmScript takes the watchdog away, and all that is left of it, if the system
 // runs that was to be confirmed. Its arguments are the folder, the token and that
-// system. It prints "confirmed" or "not" before the state.
+// system. It prints "confirmed" or "not", and with that the claim.
 const confirmScript = `
 dir=$1 token=$2 new=$3` + watchdogCommon + `
 if [ "$(resolve /run/current-system)" != "$new" ] && [ "$4" != anyway ]; then echo not=1
@@ -211,6 +193,7 @@ elif [ "$(is token)" = "$token" ]; then
   else echo not=1; fi
 elif [ -h "$dir/token" ]; then echo not=1
 else echo confirmed=1; fi
+[ "$(is token)" != "$token" ] || echo "claim=$(is claim)"
 `
 
 // askScript tells the state of the watchdog with the token. With "now" it has it go
@@ -220,14 +203,15 @@ dir=$1 token=$2 now=$3` + watchdogCommon + `
 if [ "$now" ] && armed "$token"; then
   case $(is by) in systemd) systemctl start --no-block ` + watchdogUnit + `.service ;; *) note now 1 ;; esac
   tries=0
-  until [ -h "$dir/claim" ] || [ "$tries" -ge 30 ]; do tries=$((tries + 1)); sleep 0.1 2>/dev/null || sleep 1; done
+  until [ -h "$dir/claim" ] || [ "$tries" -ge 30 ]; do tries=$((tries + 1)); moment; done
 fi
 if [ "$(is token)" = "$token" ]; then
   tries=0
   while [ "$(is claim)" = back ] && [ ! -h "$dir/ended" ] && [ "$tries" -lt 30 ] && alive; do
-    tries=$((tries + 1)); sleep 0.1 2>/dev/null || sleep 1
+    tries=$((tries + 1)); moment
   done
   echo ours=1
+  [ "$(is boot)" = "$(bootid)" ] || echo booted=1
   armed "$token" && echo watches=1
   alive && echo alive=1
   echo "claim=$(is claim)"

@@ -7,6 +7,83 @@ import (
 	"testing"
 )
 
+// launchctl stands in for launchd's: it starts a daemon in a session of its own, and
+// ends it.
+const launchctl = `#!/bin/sh
+echo "launchctl $*" >>/var/log/launchctl
+case $1 in
+bootstrap) setsid sh -c "$(sed -n '/<array>/,/<\/array>/p' "$3" | tr -d '\n' | sed 's|.*<string>-c</string> *<string>||; s|</string>.*||')" </dev/null >/dev/null 2>&1 & ;;
+bootout) pkill -KILL -f 'watchdog/back.s[h]' ;;
+esac
+`
+
+// TestSwitchOnAMac has launchd's stand-in hold the watchdog: it goes back, also after a
+// boot, and is gone without a trace after the confirmation.
+func TestSwitchOnAMac(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t, "blackphos")
+	tr.exec("blackphos", "sh", "-c", `mkdir -p /Library/LaunchDaemons; printf '%s' "$1" >/usr/local/bin/launchctl; chmod +x /usr/local/bin/launchctl`, "sh", launchctl)
+	var systems []string
+	for n := range 2 {
+		if err := tr.fleet.SetGeneration(t.Context(), n+1); err != nil {
+			t.Fatal(err)
+		}
+		tr.write("plans/t.star", `
+load("fleet.star", "fleet")
+def f(): nix.copy(nix.build(".#darwinConfigurations.blackphos.system"), to = fleet["blackphos"])
+p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
+`)
+		tr.plan("plans/t.star").want(t, exitOK)
+		systems = append(systems, tr.built("darwinConfigurations.blackphos.system"))
+	}
+	switches := func(system, more string) {
+		tr.write("plans/t.star", `
+load("fleet.star", "fleet")
+def f(): log("previous %s" % nix.switch(fleet["blackphos"], "`+system+`", confirm_within = "6s"`+more+`).previous)
+p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
+`)
+	}
+	is := func(current string) {
+		t.Helper()
+		left := tr.exec("blackphos", "sh", "-c", "readlink -f /run/current-system /nix/var/nix/profiles/system; ls /Library/LaunchDaemons | grep -v zerotier; pgrep -f 'back.s[h]'; true")
+		if left != current+"\n"+current {
+			t.Errorf("the host has %s, want %s", left, current)
+		}
+	}
+	switches(systems[0], "")
+	tr.plan("plans/t.star").want(t, exitOK, "previous None")
+	switches(systems[1], "")
+	tr.plan("plans/t.star").want(t, exitOK, "previous "+systems[0])
+	is(systems[1])
+	if said := tr.exec("blackphos", "cat", "/var/log/launchctl"); !strings.Contains(said, "bootstrap system /Library/LaunchDaemons/org.infra.watchdog.plist") {
+		t.Errorf("launchctl was asked for %q", said)
+	}
+	tr.exec("blackphos", "sh", "-c", "! ls -d /nix/var/infra/*")
+
+	switches(systems[0], ", checks = [lambda: False]")
+	tr.plan("plans/t.star").want(t, exitFailed, "rolled back by the host itself to "+systems[1])
+	is(systems[1])
+
+	switches(systems[0], "")
+	tr.exec("blackphos", "sh", "-c", `printf '%s\n' 'if [ $system = `+systems[0]+` ]; then echo half >/etc/half; sleep 100; else rm -f /etc/half; fi' >/etc/lab-fault`)
+	cmd, lines := tr.start("nix.switch.activate", "plans/t.star")
+	tr.wait("it is half activated", func() bool { _, err := tr.fleet.Exec("blackphos", "test", "-e", "/etc/half"); return err == nil })
+	_ = cmd.Process.Kill()
+	ended(t, cmd, lines)
+	if err := tr.fleet.Reboot(t.Context(), "blackphos"); err != nil {
+		t.Fatal(err)
+	}
+	// As launchd does at a boot, with what it finds in its folder; and nix-darwin, from the profile.
+	tr.exec("blackphos", "sh", "-c", `ln -sfn $(readlink -f /nix/var/nix/profiles/system) /run/current-system
+launchctl bootstrap system /Library/LaunchDaemons/org.infra.watchdog.plist`)
+	tr.wait("the host has gone back", func() bool {
+		_, err := tr.fleet.Exec("blackphos", "test", "-h", "/nix/var/infra/watchdog/ended")
+		return err == nil
+	})
+	is(systems[1])
+	tr.exec("blackphos", "sh", "-c", "! test -e /etc/half")
+}
+
 // TestSwitchOfAMacGoesWrong has launchd's stand-in take the Mac back from whatever the
 // new system breaks.
 func TestSwitchOfAMacGoesWrong(t *testing.T) {
@@ -47,10 +124,12 @@ p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
 		_ = cmd.Wait()
 	}
 	const back = "rolled back by the host itself to OLD"
+	const once = "[ ! -e /activating ] || exit 7; touch /activating; "
 	for _, tt := range []struct {
 		name, broken, mended, within string
 		killed                       bool // infra is, once it is activated
 		late                         bool // and it is resumed when the host has gone back
+		booted                       bool // which it does after a boot
 		code                         int
 		says, state                  string
 	}{
@@ -59,8 +138,14 @@ p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
 		{name: "the activation is killed midway", broken: "ln -sfn $system /run/current-system; kill -KILL $$", within: "60s", code: exitFailed, says: back, state: "OLD OLD"},
 		{name: "sshd answers nobody", broken: "pkill -STOP -o -x sshd", mended: "pkill -CONT -o -x sshd", within: "5s", code: exitFailed, says: back, state: "OLD OLD"},
 		{name: "infra is killed, and resumed too late, which activates anew", broken: "ln -sfn $system /run/current-system; touch /activating", within: "5s", killed: true, late: true,
-			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
+			says: "blackphos went back to OLD by itself, since infra had ended before it confirmed NEW", state: "NEW NEW"},
+		{name: "infra is killed, and the Mac is booted", broken: "ln -sfn $system /run/current-system; touch /activating", within: "60s", killed: true, late: true, booted: true,
+			code: exitFailed, says: "blackphos was booted, or switched, before the confirmation; " + back, state: "OLD OLD"},
 		{name: "infra is killed, and resumed in time", broken: "ln -sfn $system /run/current-system; touch /activating", within: "60s", killed: true,
+			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
+		{name: "infra is killed amid the activation, and resumed", broken: once + "sleep 5; ln -sfn $system /run/current-system", within: "60s", killed: true,
+			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
+		{name: "its connection is killed amid the activation", broken: once + "pkill -KILL sshd-session || pkill -KILL -f 'sshd: root@'; sleep 5", within: "60s",
 			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,6 +157,9 @@ p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
 			var said ran
 			if tt.killed {
 				killed(tr)
+				if tt.booted {
+					tr.exec(host, "ln", "-sfn", "an-earlier-one", "/nix/var/infra/watchdog/boot")
+				}
 				if tt.late {
 					tr.wait("the host has gone back", func() bool { return state() == "OLD OLD" })
 				}

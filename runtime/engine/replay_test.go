@@ -23,6 +23,8 @@ func TestWhatAFailureTookBackIsDoneAnew(t *testing.T) {
 		{"a resume was killed in the activation", "copy arm activate confirm! | arm activate~", true, "activate confirm profile"},
 		{"a resume was killed while arming", "copy arm activate confirm! | arm~", true, "arm activate confirm profile"},
 		{"a resume confirmed, and the profile failed", "copy arm activate confirm! | arm activate confirm profile!", false, "profile"},
+		{"a resume began anew by itself, and was killed", "copy arm activate | confirm! arm activate~", true, "activate confirm profile"},
+		{"and then confirmed it", "copy arm activate | confirm! arm activate confirm profile!", false, "profile"},
 		{"killed before the confirmation", "copy arm activate", true, "confirm profile"},
 		{"killed in the confirmation", "copy arm activate confirm~", true, "confirm profile"},
 		{"the activation failed", "copy arm activate!", false, "activate confirm profile"},

@@ -77,7 +77,7 @@ resolve() { (cd -P "$1" 2>/dev/null && pwd -P); }
 echo "system=$(resolve /run/current-system)"
 echo "profile=$(resolve /nix/var/nix/profiles/system)"
 echo "link=$(readlink /nix/var/nix/profiles/system)"
-echo "boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.bootsessionuuid 2>/dev/null)"
+echo "boot=$(` + remote.BootScript + `)"
 `
 
 func parseHost(said string) Host {

@@ -32,9 +32,9 @@ func (p *Pool) IsHere(ctx context.Context, h *runtime.Host) bool {
 // machineScript tells one machine, and one container of it, from all others. It
 // prints nothing where it cannot.
 const machineScript = `
-if boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null); then
-  mount=$(readlink /proc/self/ns/mnt) && net=$(readlink /proc/self/ns/net) && echo "$boot $mount $net"
-else sysctl -n kern.bootsessionuuid; fi`
+boot=$(` + BootScript + `) || exit
+if [ ! -d /proc/self ]; then echo "$boot"
+else mount=$(readlink /proc/self/ns/mnt) && net=$(readlink /proc/self/ns/net) && echo "$boot $mount $net"; fi`
 
 // machineHere is what machineScript says on this machine, "" where that is nothing.
 func machineHere() string {
