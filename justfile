@@ -11,6 +11,16 @@ check:
 test *ARGS:
     go run ./examples/lab test {{ARGS}}
 
+# the nix of another Debian suite, for test-nix: just nix-of sid /opt/nix-2.34
+nix-of SUITE FOLDER:
+    examples/lab/nix-of.sh {{SUITE}} {{FOLDER}}
+
+# the tests with two versions of nix, each a folder of programs: just test-nix /usr/bin /opt/nix-2.34/usr/bin
+test-nix CLIENT HOST *ARGS:
+    {{CLIENT}}/nix --version
+    {{HOST}}/nix --version
+    PATH={{CLIENT}}:$PATH INFRA_TEST_NIX_HOST={{HOST}} go test -timeout=40m ./builtins/nix ./cmd/infra {{ARGS}}
+
 # a real run on the stand-in fleet: just lab run plans/blackphos.star
 lab *ARGS:
     go run ./examples/lab {{ARGS}}

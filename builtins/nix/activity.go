@@ -38,8 +38,10 @@ type activities struct {
 
 	said    []string // the last lines that matter to an error
 	failing int64    // builds that have failed and whose activity has not ended
+	working int64    // builds that have ended well and whose activity has not ended
 	failed  []failedBuild
 	reasons map[string]string // of failures, by derivation; by "" of one that nix did not name
+	others  []string          // errors that name no build which failed
 }
 
 // An activity is something that nix works on.
@@ -54,6 +56,8 @@ type activity struct {
 	total
 	expects map[int]int64 // by kind of activity
 	tail    []string      // the last lines of a build's log
+	broken  bool          // nix has said that the build failed
+	late    int64         // of builds: they have ended, and nix expects them still
 
 	label  string // by which people were told of it; "" before that
 	detail string // that they were told
@@ -139,9 +143,14 @@ func (a *activities) matter(text string) {
 
 // print passes on what is for people, and returns it as they see it.
 func (a *activities) print(text string) string {
-	text = strings.TrimRight(ansi.Strip(text), " \t\r\n")
+	text = forPeople(text)
 	writeLine(a.out, text)
 	return text
+}
+
+// forPeople leaves out what is meant for a terminal.
+func forPeople(text string) string {
+	return strings.TrimRight(ansi.Strip(strings.ToValidUTF8(text, "\uFFFD")), " \t\r\n")
 }
 
 func (a *activities) take(m message) {
@@ -200,10 +209,8 @@ func (a *activities) stop(id uint64) {
 	}
 	did := act.does().did
 	switch {
-	case act.kind == buildActivity && a.failing > 0:
-		did = "failed"
-		a.failing--
-		a.fail(act)
+	case act.kind == buildActivity:
+		did = a.endBuild(act)
 	case act.kind == copyPathActivity:
 		act.done = max(act.done, act.expected) // not every nix counts the bytes, or the last ones
 		a.copied++
@@ -226,7 +233,7 @@ func (a *activities) expect(kind int, by int64) {
 func (a *activities) result(act *activity, m message) {
 	switch m.Type {
 	case logLineResult, postLogLineResult:
-		text := strings.TrimRight(ansi.Strip(m.word(0)), " \t\r\n")
+		text := forPeople(m.word(0))
 		writeLine(a.out, strings.TrimRight(act.name()+"> "+text, " "))
 		if text != "" && act.kind == buildActivity {
 			act.tail = append(act.tail, text)
@@ -235,11 +242,11 @@ func (a *activities) result(act *activity, m message) {
 	case phaseResult, fetchStatusResult:
 		act.phase = ansi.Strip(m.word(0))
 	case progressResult:
-		before := act.failed
-		act.total = total{m.number(0), m.number(1), m.number(3)}
+		now := total{m.number(0), m.number(1), m.number(3)}
 		if act.kind == buildsActivity {
-			a.failing = max(0, act.failed-before) // the next build that ends is the one
+			now = a.countBuilds(act, now)
 		}
+		act.total = now
 	case expectedResult:
 		kind, n := int(m.number(0)), m.number(1)
 		if act.expects == nil {
@@ -252,6 +259,22 @@ func (a *activities) result(act *activity, m message) {
 	}
 }
 
+// countBuilds notes what nix counts of builds, and returns what there is of them. Since 2.3x
+// a build that ends is expected for a moment more.
+func (a *activities) countBuilds(act *activity, now total) total {
+	before := act.total
+	before.expected += act.late
+	worked, failed := max(0, now.done-before.done), max(0, now.failed-before.failed)
+	a.failing = failed // the next build that ends is the one, unless nix names it
+	a.working = min(a.working+worked, most)
+	if before.expected > 0 {
+		more := now.expected + now.failed - before.expected - before.failed
+		act.late = max(0, act.late+min(more, worked+failed))
+	}
+	now.expected = max(0, now.expected-act.late)
+	return now
+}
+
 // name is what people call the subject.
 func (act *activity) name() string {
 	if act.kind == fileTransferActivity {
@@ -261,11 +284,4 @@ func (act *activity) name() string {
 		return act.text
 	}
 	return drvName(act.subject)
-}
-
-// fail keeps the end of a failed build's log.
-func (a *activities) fail(act *activity) {
-	if len(a.failed) < failedKept {
-		a.failed = append(a.failed, failedBuild{drv: act.subject, machine: act.machine, tail: act.tail})
-	}
 }

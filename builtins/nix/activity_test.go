@@ -77,11 +77,15 @@ func TestActivities(t *testing.T) {
 		failures, in2_34 string
 	}{
 		{name: "build", log: []string{"building '/nix/store/zvlbcmxxhilqksarr6cl70v2x2naj7cr-lib-1.0.drv'\nlib-1.0> unpacking\n", "hello-1.0> warning: fake\nwarning: you did not specify"},
-			told: []string{"lib-1.0|building|unpackPhase|0 of 2 builds\n", "lib-1.0|building|buildPhase|0 of 2 builds\n", "lib-1.0|built!||1 of ", "hello-1.0|building|buildPhase|1 of 2 builds\n", "hello-1.0|built!||2 of "}},
+			told: []string{"lib-1.0|building|unpackPhase|0 of 2 builds\n", "lib-1.0|building|buildPhase|0 of 2 builds\n", "lib-1.0|built!||1 of 2 builds\n", "hello-1.0|building|buildPhase|1 of 2 builds\n", "hello-1.0|built!||2 of 2 builds\n"}},
 		{name: "fail", log: []string{"fail-1.0> line-30\nerror: ", "fail2-1.0> two\nerror: "},
 			told:     []string{"fail-1.0|failed!||0 of ", "builds, 1 failed\n", "fail3-1.0|failed!||", "|||0 of 3 builds, 3 failed\n"},
 			failures: failures},
 		{name: "fail-by-daemon", log: []string{"fail-1.0> line-30\nerror: "}, told: []string{"|||0 of 3 builds, 3 failed\n"}, failures: failures},
+		{name: "among", log: []string{"first-1.0> gives up\n"}, told: []string{"first-1.0|building|buildPhase|0 of 3 builds\n", "|||0 of 3 builds, 1 failed\n", "first-1.0|failed!||0 of 3 builds, 1 failed\n"},
+			failures: "first-1.0 failed with exit code 3: 4 lines to gives up\n"},
+		{name: "mismatch", told: []string{"mismatch-1.0|failed!||0 of 1 build, 1 failed\n"},
+			failures: "mismatch-1.0 failed with a hash mismatch (specified sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=, got sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q=): 1 lines to downloading\n"},
 		{name: "timeout", told: []string{"slow-1.0|building|buildPhase|0 of 1 build\n", "slow-1.0|failed!|"}, failures: "slow-1.0 timed out after 1 seconds: 3 lines to warning: fake\n"},
 		{name: "silent", failures: "silent-1.0 timed out after 1 seconds of silence: 3 lines to warning: fake\n",
 			in2_34: "silent-1.0 timed out after 1 seconds: 3 lines to warning: fake\n"},
@@ -100,6 +104,9 @@ func TestActivities(t *testing.T) {
 			told := tt.told
 			if version == "2.8" && tt.name == "copy" { // it tells no bytes
 				told = []string{"|||0 of 2 paths\n", "hello-1.0|copying||0 of 2 paths\n", "hello-1.0|copied!||1 of 2 paths\n", "lib-1.0|copied!||2 of 2 paths\n"}
+			}
+			if tt.name == "among" { // nix stopped the other
+				checkOrder(t, version+" told", l.told(), []string{"long-1.0|building|", "long-1.0|not finished!|"})
 			}
 			checkOrder(t, version+" "+tt.name+" log", l.log.String(), tt.log)
 			checkOrder(t, version+" "+tt.name+" told", l.told(), told)
@@ -185,7 +192,7 @@ func TestMessages(t *testing.T) {
 		{name: "a build that ends well after one that failed without a builder", said: `@nix {"action":"start","id":2,"type":104}` + "\n" + fmt.Sprintf(start105, "a", "", 1) + progress("0,2,1,1") + progress("1,2,0,1") + `@nix {"action":"stop","id":1}` + "\n",
 			log: "building it\n", told: "a|building||\n|||0 of 3 builds, 1 failed\n|||1 of 3 builds, 1 failed\na|built!||1 of 3 builds, 1 failed\n"},
 		{name: "one of two that end together failed", said: `@nix {"action":"start","id":2,"type":104}` + "\n" + fmt.Sprintf(start105, "a", "", 1) + fmt.Sprintf(start105, "b", "", 3) + progress("0,1,0,1") + `@nix {"action":"stop","id":1}` + "\n" + `@nix {"action":"stop","id":3}` + "\n",
-			log: "building it\nbuilding it\n", told: "a|building||\nb|building||\n|||0 of 2 builds, 1 failed\na|failed!||0 of 2 builds, 1 failed\nb|built!||0 of 2 builds, 1 failed\n", failures: "a : 0 lines to \n"},
+			log: "building it\nbuilding it\n", told: "a|building||\nb|building||\n|||0 of 2 builds, 1 failed\na|failed!||0 of 2 builds, 1 failed\nb|not finished!||0 of 2 builds, 1 failed\n", failures: "a : 0 lines to \n"},
 		{name: "a failure that only a message tells", said: `@nix {"action":"msg","level":0,"msg":"\u001b[31;1merror:\u001b[0m builder for '/nix/store/nf9lql649ld5vjf655zqgp30hn41mjig-a.drv' failed with exit code 1;\n       last 1 log lines:\n       > x"}`,
 			log: "error: builder for '/nix/store/nf9lql649ld5vjf655zqgp30hn41mjig-a.drv' failed with exit code 1;\n       last 1 log lines:\n       > x\n", failures: "a failed with exit code 1: 0 lines to \n"},
 		{name: "no message of nix", said: "error: builder for '/nix/store/nf9lql649ld5vjf655zqgp30hn41mjig-a.drv' failed with exit code 1\n",
@@ -250,8 +257,8 @@ func TestTellingIsBounded(t *testing.T) {
 // TestSizesOfACopy: where nix does not tell bytes they are asked for, once.
 func TestSizesOfACopy(t *testing.T) {
 	const last = "lib-1.0|copied!|1.0 MiB|2 of 2 paths, 4.0 of 4.0 MiB\n"
-	sizesOfACopy(t, "", "hello-1.0|copying|0.0 of 3.0 MiB|0 of 2 paths, 0.0 of 4.0 MiB\n", "hello-1.0|copied!|3.0 MiB|1 of 2 paths, 3.0 of 4.0 MiB\n", last)
-	sizesOfACopy(t, "-lib-1.0", "hello-1.0|copied!||1 of 2 paths\n", "lib-1.0|copying|0.0 of 1.0 MiB|1 of 2 paths, 3.0 of 4.0 MiB\n", last)
+	sizesOfACopy(t, "", "hello-1.0|copying|3.0 MiB|0 of 2 paths, 0.0 of 4.0 MiB\n", "hello-1.0|copied!|3.0 MiB|1 of 2 paths, 3.0 of 4.0 MiB\n", last)
+	sizesOfACopy(t, "-lib-1.0", "hello-1.0|copied!||1 of 2 paths\n", "lib-1.0|copying|1.0 MiB|1 of 2 paths, 3.0 of 4.0 MiB\n", last)
 }
 
 // sizesOfACopy asks when nix says something.
@@ -286,6 +293,7 @@ func FuzzActivities(f *testing.F) {
 		}
 	}
 	f.Add([]byte("a@nix {\"action\":\"msg\"}\r\n@nix {\"action\":\"start\",\"type\":104,\"id\":1}\nb"), uint8(1))
+	f.Add([]byte("\xc9\x1b["), uint8(7))
 	f.Fuzz(func(t *testing.T, said []byte, size uint8) {
 		whole, pieces := newListener(), newListener()
 		_, _ = whole.Write(said)

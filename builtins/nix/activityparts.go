@@ -185,6 +185,9 @@ func (act *activity) bytes() string {
 	if act.kind != copyPathActivity && act.kind != fileTransferActivity {
 		return ""
 	}
+	if act.done == 0 && act.expected > 0 {
+		return human(act.expected) // not every nix says how much of it is done
+	}
 	return bytesOf(act.done, act.expected)
 }
 

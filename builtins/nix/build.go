@@ -97,7 +97,7 @@ func (b building) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	work := activitiesOf(ctx)
 	argv := slices.Concat(internalJSON, []string{"--realise", goal})
 	if _, err := here.follow(ctx, work, "the build of "+e.path.Name(), remote.Command{Dir: b.root}, `exec nix-store "$@"`, argv...); err != nil {
-		return runtime.Result{}, here.buildError(ctx, e.path.Name(), work.failures(), err)
+		return runtime.Result{}, here.buildError(ctx, e.path.Name(), work, err)
 	}
 	return runtime.Result{Value: e.path, Changed: true}, nil
 }

@@ -17,14 +17,15 @@ import (
 const builds = `{
   outputs = { self }:
     let
-      raw = name: script: builtins.derivation {
+      raw = rawWith { };
+      rawWith = more: name: script: builtins.derivation (more // {
         inherit name;
         salt = "%s";
         system = "x86_64-linux";
         builder = "/bin/sh";
         args = [ "-euc" script ];
         PATH = "/usr/bin:/bin";
-      };
+      });
       lib = raw "lib-1.0" "echo > $out";
       one = raw "one-1.0" "echo of one; exit 3";
       two = raw "two-1.0" "echo of two; kill -KILL $$";
@@ -40,6 +41,8 @@ const builds = `{
         '';
         some = raw "some-1.0" ": ${one} ${two} ${three} ${lib}";
         silent = raw "silent-1.0" "echo last words; sleep 1000";
+        among = raw "among-1.0" ": ${raw "long-1.0" "echo runs >GATE; sleep 1000"} ${raw "first-1.0" "until [ -s GATE ]; do sleep 0.1; done; exit 3"}";
+        hash = rawWith { outputHash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="; } "hash-1.0" "echo hi > $out";
       };
     };
 }
@@ -86,9 +89,11 @@ func TestFailedBuilds(t *testing.T) {
 			"the build of one-1.0 failed with exit code 3 in /nix/store/", "the last lines of its log:\nof one\nits full log: /nix/var/log/nix/drvs/", ".drv.bz2",
 			"the build of two-1.0 failed due to signal 9 (Killed) in /nix/store/", "\nof two\n",
 			"the build of three-1.0 failed to produce output path for output 'out' at "}},
+		{"others are stopped", "max-jobs = 2", `nix.build(".#among")`, []string{"the build of among-1.0 failed: the build of first-1.0 failed with exit code 3 in /nix/store/", "-first-1.0.drv; its log is empty"}},
+		{"another hash", "", `nix.build(".#hash")`, []string{"the build of hash-1.0 failed with a hash mismatch (specified sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=, got sha256-mOpuTyFvL7S2n/+bOkSELDhobKaF8/VdxIxdP7EQe+Q=) in /nix/store/"}},
 		{"over its time", "timeout = 1", `nix.build(".#silent")`, []string{"the build of silent-1.0 timed out after 1 seconds in /nix/store/", "\nlast words\n"}},
 	} {
-		specs := nix.Specs(nil, "", projectOf(t, builds), "")
+		specs := nix.Specs(nil, "", projectOf(t, strings.ReplaceAll(builds, "GATE", filepath.Join(t.TempDir(), "gate"))), "")
 		t.Setenv("NIX_CONFIG", os.Getenv("NIX_CONFIG")+tt.config+"\n")
 		_, err := new(calltest.Door).Run(t, specs, tt.code)
 		if err == nil || !strings.Contains(runtime.HintOf(err), "nix log /nix/store/") {
@@ -99,6 +104,9 @@ func TestFailedBuilds(t *testing.T) {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v\nwant %q", tt.name, err, want)
 			}
+		}
+		if strings.Contains(err.Error(), "long-1.0") {
+			t.Errorf("%s: what nix stopped is blamed: %v", tt.name, err)
 		}
 	}
 }

@@ -30,18 +30,68 @@ var (
 	builderFailed = regexp.MustCompile(`builder for '(/nix/store/[^'\s]+\.drv)' (failed[^\n]*)`)
 	cannotBuild   = regexp.MustCompile(`Cannot build '(/nix/store/[^'\s]+\.drv)'\.\s+Reason: builder (failed[^\n]*)`)
 	timedOut      = regexp.MustCompile(`(?:building of '(/nix/store/[^'\s!^]+\.drv)[!^][^\n]*)?(timed out after \d+ seconds[^\n]*)`)
+	hashMismatch  = regexp.MustCompile(`hash mismatch in fixed-output derivation '(/nix/store/[^'\s]+\.drv)':\s+specified:\s+(\S+)\s+got:\s+(\S+)`)
+	sinceOthers   = regexp.MustCompile(`\bdependenc(?:y|ies)\b.*\bfailed\b|^error: build of '`)
 )
 
 // explain keeps why a build failed, if that is what the message says.
 func (a *activities) explain(text string) {
-	if !strings.HasPrefix(text, "error:") || len(a.reasons) >= failedKept {
+	if !strings.HasPrefix(text, "error:") || sinceOthers.MatchString(text) || len(a.reasons)+len(a.others) >= failedKept {
 		return
 	}
-	for _, form := range []*regexp.Regexp{builderFailed, cannotBuild, timedOut} {
-		if m := form.FindStringSubmatch(text); m != nil {
-			a.reasons[m[1]] = strings.TrimRight(m[2], ";.")
-			return
+	for _, form := range []*regexp.Regexp{builderFailed, cannotBuild, timedOut, hashMismatch} {
+		m := form.FindStringSubmatch(text)
+		if m == nil {
+			continue
 		}
+		a.reasons[m[1]] = strings.TrimRight(m[2], ";.")
+		if form == hashMismatch {
+			a.reasons[m[1]] = fmt.Sprintf("failed with a hash mismatch (specified %s, got %s)", m[2], m[3])
+		}
+		a.blame(m[1])
+		return
+	}
+	if !slices.Contains(a.others, text) { // a daemon says it, too
+		a.others = append(a.others, text)
+	}
+}
+
+// endBuild is what became of a build. Where one has failed nix stops those that run,
+// and does not say so: it only does not count them.
+func (a *activities) endBuild(act *activity) string {
+	switch {
+	case act.broken:
+	case a.failing > 0:
+		a.failing--
+	case a.working > 0:
+		a.working--
+		return act.does().did
+	case a.total(buildsActivity).failed > 0:
+		return "not finished"
+	default:
+		return act.does().did
+	}
+	a.fail(act)
+	return "failed"
+}
+
+// blame marks the build of which nix says that it failed.
+func (a *activities) blame(drv string) {
+	if drv == "" {
+		return // the next one that ends
+	}
+	a.failing = 0
+	for _, act := range a.live {
+		if act.kind == buildActivity && act.subject == drv {
+			act.broken = true
+		}
+	}
+}
+
+// fail keeps the end of a failed build's log.
+func (a *activities) fail(act *activity) {
+	if len(a.failed) < failedKept {
+		a.failed = append(a.failed, failedBuild{drv: act.subject, machine: act.machine, tail: act.tail})
 	}
 }
 
@@ -68,7 +118,9 @@ func (a *activities) failures() []failedBuild {
 
 // buildError replaces what nix said at the end by the end of the log of each
 // build that failed. A build that was stopped has not failed.
-func (s store) buildError(ctx context.Context, name string, failed []failedBuild, err error) error {
+// Errors beside those may be the cause, as where an output refers to what it must not.
+func (s store) buildError(ctx context.Context, name string, a *activities, err error) error {
+	failed := a.failures()
 	if len(failed) == 0 || ctx.Err() != nil {
 		return err
 	}
@@ -84,9 +136,12 @@ func (s store) buildError(ctx context.Context, name string, failed []failedBuild
 		}
 		said = append(said, "these failed, too:"+listing(drvs, func(drv string) string { return drv }))
 	}
+	said = append(said, a.others[:min(len(a.others), shown)]...)
 	text := strings.Join(said, "\n")
-	if len(failed) > 1 || drvName(failed[0].drv) != name {
+	if len(failed) > 1 {
 		text = "the build of " + name + " failed:\n" + text
+	} else if drvName(failed[0].drv) != name {
+		text = "the build of " + name + " failed: " + text // in the line that a summary has room for
 	}
 	return runtime.WithHint(errors.New(text), "nix log %s", failed[0].drv)
 }

@@ -344,7 +344,7 @@ func TestErrors(t *testing.T) {
 		hint string
 	}{
 		{`nix.build(".#fail")`, []string{"the build of fail-1.0 failed with exit code 3 in /nix/store/", "-fail-1.0.drv; the last lines of its log:\nline-11\n", "line-30\nits full log: /nix/var/log/nix/drvs/"}, "nix log /nix/store/"},
-		{`nix.build(".#needs")`, []string{"the build of needs-1.0 failed:\nthe build of fail-1.0 failed with exit code 3 in /nix/store/", "-fail-1.0.drv;"}, "-fail-1.0.drv"},
+		{`nix.build(".#needs")`, []string{"the build of needs-1.0 failed: the build of fail-1.0 failed with exit code 3 in /nix/store/", "-fail-1.0.drv;"}, "-fail-1.0.drv"},
 		{`nix.build(".#nope")`, []string{"nix here failed with exit code 1:", "does not provide attribute"}, "nix flake show"},
 		{`nix.build(".#data")`, []string{" a derivation"}, ""}, // "is not", or "expected … to be"
 		{`nix.build("/nix/store/00000000000000000000000000000000-gone-1")`, []string{"the build of gone-1 here failed", "/nix/store/00000000000000000000000000000000-gone-1"}, ""},

@@ -53,17 +53,25 @@ type treeOp struct {
 	op   runtime.Op
 	last string // the line it printed last, as it came
 
-	parts []treePart // that are worked on, in the order in which they began
+	parts []treePart // that are worked on, in the order in which they began, and those that just ended
 	nth   int        // how many have ended
 	of    int        // of how many; 0: nobody counts
 	sum   string     // how far they are together; "": nobody adds up
 }
 
-// A treePart is a part of an operation that has begun and not ended.
+// A treePart is a part of an operation that has begun. Over says that it has ended.
 type treePart struct {
 	runtime.Part
 	began time.Time
+	ended time.Time
 }
+
+// partStays is how long a part that has ended keeps its line: the next one is not told
+// of at once, and the lines below should not jump meanwhile.
+const partStays = 2500 * time.Millisecond
+
+// past says whether a part has had its line for long enough.
+func (p *treePart) past(now time.Time) bool { return p.Over && now.Sub(p.ended) >= partStays }
 
 func newTreeState() *treeState { return &treeState{byName: map[instance]*treeRow{}} }
 
@@ -222,17 +230,23 @@ func (in *treeInstance) progress(e runtime.Event) {
 	if e.Part.Name == "" {
 		return
 	}
-	p := treePart{*e.Part, e.Time.Add(-e.Part.Took)}
-	at := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Name == p.Name })
-	switch {
-	case at < 0 && !p.Over:
-		o.parts = append(o.parts, p)
-	case at >= 0 && p.Over:
-		o.parts = slices.Delete(o.parts, at, at+1)
-	case at >= 0:
-		p.began = o.parts[at].began
+	p := treePart{Part: *e.Part, began: e.Time.Add(-e.Part.Took), ended: e.Time}
+	o.parts = slices.DeleteFunc(o.parts, func(q treePart) bool { return q.past(e.Time) })
+	if at := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Name == p.Name }); at >= 0 {
+		if !p.Over && !o.parts[at].Over {
+			p.began = o.parts[at].began
+		}
 		o.parts[at] = p
+		return
 	}
+	if p.Over {
+		return
+	}
+	if free := slices.IndexFunc(o.parts, func(q treePart) bool { return q.Over }); free >= 0 {
+		o.parts[free] = p
+		return
+	}
+	o.parts = append(o.parts, p)
 }
 
 // end notes how an instance ended, and the row with its last one. An end

@@ -160,6 +160,47 @@ func TestViewAfterInterrupt(t *testing.T) {
 	}
 }
 
+// A part that ends keeps its line until the next one takes it, so that the lines below
+// do not jump; without a next one it goes after a while.
+func TestPartsKeepTheirLines(t *testing.T) {
+	s := newTreeState()
+	run := &script{}
+	run.start(false, []*runtime.Step{{Name: "build"}}, nil)
+	run.step("build", "")
+	run.ask("build", "", runtime.Op{Name: "nix.build"})
+	for _, e := range run.events {
+		s.apply(e)
+	}
+	parts := func(after time.Duration) (names string) {
+		s.now = s.now.Add(after)
+		for _, line := range strings.Split(view(s, 80, 24, false), "\n")[1:] {
+			if fields := strings.Fields(line); strings.HasPrefix(line, "    ") {
+				names += strings.Join(fields[1:], " ") + "\n"
+			}
+		}
+		return names
+	}
+	for _, tt := range []struct {
+		part runtime.Part
+		want string
+	}{
+		{runtime.Part{Name: "a", Does: "building"}, "a building\n"},
+		{runtime.Part{Name: "b", Does: "building"}, "a building\nb building\n"},
+		{runtime.Part{Name: "a", Does: "built", Over: true}, "a built\nb building\n"},
+		{runtime.Part{Name: "c", Does: "building"}, "c building\nb building\n"},
+		{runtime.Part{Name: "unseen", Does: "built", Over: true}, "c building\nb building\n"},
+		{runtime.Part{Name: "b", Does: "built", Over: true}, "c building\nb built\n"},
+	} {
+		e := runtime.Event{Kind: runtime.OpProgress, Time: s.now, Step: "build", Op: &runtime.OpEvent{ID: 1}, Part: &tt.part}
+		if s.apply(e); parts(time.Second) != tt.want {
+			t.Errorf("after %+v:\n%s", tt.part, parts(0))
+		}
+	}
+	if got := parts(partStays); got != "c building\n" {
+		t.Errorf("after a while:\n%s", got)
+	}
+}
+
 func BenchmarkView1000(b *testing.B) {
 	s := stateAfter(manySteps(1000))
 	for b.Loop() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -66,10 +67,8 @@ func (v viewer) lines(parts bool) []treeLine {
 				out = append(out, treeLine{row: r, in: in})
 			}
 			for k := range in.ops {
-				for n := range in.ops[k].parts {
-					if parts {
-						out = append(out, treeLine{row: r, in: in, part: &in.ops[k].parts[n]})
-					}
+				if parts {
+					out = v.parts(out, treeLine{row: r, in: in}, in.ops[k])
 				}
 			}
 		}
@@ -77,6 +76,16 @@ func (v viewer) lines(parts bool) []treeLine {
 			for _, in := range r.notOK {
 				out = append(out, treeLine{row: r, in: in})
 			}
+		}
+	}
+	return out
+}
+
+// parts adds the lines of an operation's parts to out.
+func (v viewer) parts(out []treeLine, under treeLine, o *treeOp) []treeLine {
+	for n := range o.parts {
+		if under.part = &o.parts[n]; !under.part.past(v.now) {
+			out = append(out, under)
 		}
 	}
 	return out
@@ -225,7 +234,11 @@ func (v viewer) part(r *treeRow, p *treePart) string {
 	if r.total > 0 {
 		indent = "    "
 	}
-	return indent + v.time(v.now.Sub(p.began)) + "  " + oneLine(p.Name) + "  " + v.dim(oneLine(joinParts([]string{p.Does, p.Detail}, ", ")))
+	took := v.now.Sub(p.began)
+	if p.Over {
+		took = p.ended.Sub(p.began)
+	}
+	return indent + v.time(took) + "  " + oneLine(p.Name) + "  " + v.dim(oneLine(joinParts([]string{p.Does, p.Detail}, ", ")))
 }
 
 // hosts is how far a fan-out is.
@@ -251,6 +264,10 @@ func (v viewer) outcome(r *treeRow) string {
 	return v.dim(text)
 }
 
+// storeFolder matches the part of a path of nix's store that tells people nothing: the
+// name is what there should be room for. The log has the whole.
+var storeFolder = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-`)
+
 // doing is an instance's operation, and what it printed last, in room columns.
 func (v viewer) doing(in *treeInstance, room int) string {
 	if in.waits != "" {
@@ -264,7 +281,7 @@ func (v viewer) doing(in *treeInstance, room int) string {
 	if o.op.Host != in.host {
 		text = strings.TrimSpace(text + " " + o.op.Host)
 	}
-	text = strings.TrimSpace(text + " " + oneLine(o.op.Show))
+	text = strings.TrimSpace(text + " " + storeFolder.ReplaceAllString(oneLine(o.op.Show), "…-"))
 	last := oneLine(o.last)
 	if o.of > 0 {
 		last = fmt.Sprintf("%d of %d", o.nth, o.of)

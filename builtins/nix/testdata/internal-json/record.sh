@@ -14,13 +14,14 @@ cat >"$work/flake/flake.nix" <<'FLAKE'
 {
   outputs = { self }:
     let
-      raw = name: script: builtins.derivation {
+      raw = name: script: rawWith { } name script;
+      rawWith = more: name: script: builtins.derivation (more // {
         inherit name;
         system = "x86_64-linux";
         builder = "/bin/sh";
         args = [ "-euc" script ];
         PATH = "/usr/bin:/bin";
-      };
+      });
       phases = name: deps: script: raw name ''
         : ${deps}
         phase() { printf '@nix { "action": "setPhase", "phase": "%s" }\n' "$1" >&"''${NIX_LOG_FD:-2}"; }
@@ -32,6 +33,8 @@ cat >"$work/flake/flake.nix" <<'FLAKE'
       fail = phases "fail-1.0" "" "i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo line-$i; done; exit 3";
       fail2 = phases "fail2-1.0" "" "echo two; kill -9 $$";
       fail3 = raw "fail3-1.0" "true";
+      first = phases "first-1.0" "" "sleep 2; echo gives up; exit 3";
+      long = phases "long-1.0" "" "sleep 100";
     in {
       packages.x86_64-linux = {
         inherit lib fail;
@@ -39,6 +42,10 @@ cat >"$work/flake/flake.nix" <<'FLAKE'
         both = phases "both-1.0" "${fail} ${fail2} ${lib} ${fail3}" "echo > $out";
         slow = phases "slow-1.0" "" "sleep 100";
         silent = phases "silent-1.0" "" "sleep 100";
+        among = phases "among-1.0" "${long} ${first} ${lib}" "echo > $out";
+        mismatch = rawWith {
+          outputHash = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=";
+        } "mismatch-1.0" "echo downloading; echo hi > $out";
         trace = builtins.trace "a trace" (builtins.throw "boom");
       };
     };
@@ -67,6 +74,8 @@ path=$(nix-store --query --outputs "$(drv default)") lib=$(nix-store --query --o
 says fail nix-store $form --realise "$(drv both)" --keep-going
 says timeout nix-store $form --realise "$(drv slow)" --timeout 1
 says silent nix-store $form --realise "$(drv silent)" --max-silent-time 1
+says among nix-store $form --realise "$(drv among)" --max-jobs 3
+says mismatch nix-store $form --realise "$(drv mismatch)"
 says eval nix eval $form "$flake#trace.x"
 says dry nix build $form --no-link --dry-run --json "$flake#fail"
 says copy nix copy $form --no-check-sigs --to "ssh-ng://root@127.0.0.1?remote-program=$bin/nix-daemon&remote-store=$work/store" "$path" "$lib"
