@@ -10,10 +10,10 @@ import (
 // layers are the packages of infra from the bottom up. A package may import
 // what stands on a line above its own, and nothing beside it.
 var layers = []string{
-	"runtime",
+	"runtime runtime/clock",
 	"runtime/journal runtime/remote",
-	"builtins/internal/call builtins/internal/sshdtest runtime/preview",
-	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest",
+	"builtins/internal/call builtins/internal/sshdtest runtime/gates runtime/preview",
+	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest runtime/phases",
 	"builtins/internal/clantest builtins/internal/sops builtins/internal/terraform builtins/internal/terraform/terraformtest",
 	"builtins/clan builtins/core builtins/fs builtins/http builtins/local builtins/nix builtins/secrets builtins/ssh builtins/terraform",
 	"builtins",

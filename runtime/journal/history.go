@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"strings"
+	"sync"
 	"time"
 
 	"infra/runtime"
@@ -70,35 +71,66 @@ func (r *Run) Whole() bool {
 	return len(c.Steps) == 0 && len(c.Hosts) == 0
 }
 
+// asked asks what gates ask, which is the same again and again: each question is
+// prepared once.
+func (l *Ledger) asked() querier { return &l.statements }
+
+type statements struct {
+	db   *sql.DB
+	mu   sync.Mutex
+	made map[string]*sql.Stmt // closing db ends them
+}
+
+func (s *statements) Query(text string, args ...any) (*sql.Rows, error) {
+	stmt, err := s.prepare(text)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.Query(args...)
+}
+
+func (s *statements) prepare(text string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stmt := s.made[text]; stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := s.db.Prepare(text)
+	if err == nil {
+		s.made[text] = stmt
+	}
+	return stmt, err
+}
+
 // Acts returns what was run of a plan, the oldest first, without steps: its runs, and
 // those that took one of them back. Observations and decisions are none.
 func (l *Ledger) Acts(plan string) ([]Run, error) {
-	runs, err := query(l.db, scanRun, actsOf, plan)
+	runs, err := query(l.asked(), scanRun, actsOf, plan)
 	return runs, l.explain("list the runs of "+plan, err)
 }
 
 // Rollbacks returns the runs of infra rollback, the oldest first, without steps.
 func (l *Ledger) Rollbacks() ([]Run, error) {
-	runs, err := query(l.db, scanRun, rollbacks)
+	runs, err := query(l.asked(), scanRun, rollbacks)
 	return runs, l.explain("list the rollbacks", err)
 }
 
 // Decisions returns what people decided about a plan, or about what else has that
 // name, the oldest first.
 func (l *Ledger) Decisions(of string) ([]Run, error) {
-	runs, err := query(l.db, scanRun, decisionsOf, of)
+	runs, err := query(l.asked(), scanRun, decisionsOf, of)
 	return runs, l.explain("list the decisions about "+of, err)
 }
 
 // ChangedHosts returns the hosts that runs of a plan changed.
 func (l *Ledger) ChangedHosts(plan string) ([]string, error) {
-	hosts, err := query(l.db, func(row scanner) (h string, err error) { return h, row.Scan(&h) }, changedHosts, plan)
+	hosts, err := query(l.asked(), func(row scanner) (h string, err error) { return h, row.Scan(&h) }, changedHosts, plan)
 	return hosts, l.explain("list the hosts of "+plan, err)
 }
 
 // Plans returns the names of the plans that were run or observed.
 func (l *Ledger) Plans() ([]string, error) {
-	names, err := query(l.db, func(row scanner) (p string, err error) { return p, row.Scan(&p) }, plansThere)
+	names, err := query(l.asked(), func(row scanner) (p string, err error) { return p, row.Scan(&p) }, plansThere)
 	return names, l.explain("list the plans", err)
 }
 
@@ -106,7 +138,7 @@ func (l *Ledger) Plans() ([]string, error) {
 type Observation struct {
 	Seq    int64
 	Run    string
-	At     clock.Instant // when it began
+	At     clock.Instant // when it began, for which it stands
 	Took   time.Duration
 	Status runtime.Status // OK: no required check failed
 }
@@ -115,25 +147,133 @@ type Observation struct {
 // themselves and came to an end, the newest first, until that returns false. It asks
 // for no more than that.
 func (l *Ledger) Observations(plan string, visit func(Observation) bool) error {
-	rows, err := l.db.Query(observationsOf, plan)
+	rows, err := l.asked().Query(observationsOf, plan)
 	if err != nil {
 		return l.explain("read the observations of "+plan, err)
 	}
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
-		var o Observation
-		var started, up, took sql.NullInt64
-		var boot sql.NullString
-		if err := rows.Scan(&o.Seq, &o.Run, &started, &took, &o.Status, &boot, &up); err != nil {
+		o, err := scanObservation(rows)
+		if err != nil {
 			return l.explain("read the observations of "+plan, err)
 		}
-		o.At = clock.Instant{Wall: timeOf(started), Mark: clock.Mark{Boot: boot.String, Up: time.Duration(up.Int64)}}
-		o.Took = time.Duration(took.Int64)
 		if !visit(o) {
 			break
 		}
 	}
 	return l.explain("read the observations of "+plan, rows.Err())
+}
+
+// ObservedBefore returns so many of the plan's observations that began before the run
+// with that [Run.Seq], the newest first.
+func (l *Ledger) ObservedBefore(plan string, seq int64, limit int) ([]Observation, error) {
+	list, err := query(l.asked(), scanObservation, observedBefore, plan, seq, limit)
+	return list, l.explain("read the observations of "+plan, err)
+}
+
+// FailingBefore is the [Run.Seq] of the newest of the plan's observations before another
+// in which a required check failed; 0: there is none.
+func (l *Ledger) FailingBefore(plan string, seq int64) (int64, error) {
+	list, err := query(l.asked(), scanNumber, failingOf, plan, seq, 1)
+	if err != nil || len(list) == 0 {
+		return 0, l.explain("read the failures of "+plan, err)
+	}
+	return list[0], nil
+}
+
+func scanObservation(row scanner) (o Observation, err error) {
+	var started, up, took sql.NullInt64
+	var boot sql.NullString
+	err = row.Scan(&o.Seq, &o.Run, &started, &took, &o.Status, &boot, &up)
+	o.At, o.Took = instantOf(started, boot, up), time.Duration(took.Int64)
+	return o, err
+}
+
+func scanNumber(row scanner) (n int64, err error) { return n, row.Scan(&n) }
+
+func instantOf(started sql.NullInt64, boot sql.NullString, up sql.NullInt64) clock.Instant {
+	return clock.Instant{Wall: timeOf(started), Mark: clock.Mark{Boot: boot.String, Up: time.Duration(up.Int64)}}
+}
+
+// A Moment is when a run, an observation or a decision began.
+type Moment struct {
+	Seq int64
+	At  clock.Instant
+}
+
+// FirstOfBoot is the first that the journal has of one boot of a machine; the zero
+// Moment: nothing.
+func (l *Ledger) FirstOfBoot(boot string) (Moment, error) { return l.moment(firstOfBoot, boot) }
+
+// MomentBefore is what began last before the run with that [Run.Seq]; the zero Moment:
+// nothing did.
+func (l *Ledger) MomentBefore(seq int64) (Moment, error) { return l.moment(momentBefore, seq) }
+
+func (l *Ledger) moment(text string, of any) (Moment, error) {
+	list, err := query(l.asked(), scanMoment, text, of)
+	if err != nil || len(list) == 0 {
+		return Moment{}, l.explain("read when runs began", err)
+	}
+	return list[0], nil
+}
+
+func scanMoment(row scanner) (m Moment, err error) {
+	var started, up sql.NullInt64
+	var boot sql.NullString
+	err = row.Scan(&m.Seq, &started, &boot, &up)
+	m.At = instantOf(started, boot, up)
+	return m, err
+}
+
+// A Turn is where a run began, or was gone on with last, and where it ended, in the
+// order of all that was recorded. No clock has a say in it.
+type Turn struct {
+	Run          int64 // its [Run.Seq]
+	Began, Ended int64 // Ended is 0 of a run that has not ended
+}
+
+// Turns returns those of runs, by their [Run.Seq]. A journal of version 1 has none.
+func (l *Ledger) Turns(runs ...int64) (map[int64]Turn, error) {
+	list, err := json.Marshal(runs)
+	if err != nil {
+		return nil, err
+	}
+	all, err := query(l.asked(), scanTurn, turnsOf, string(list))
+	turns := map[int64]Turn{}
+	for _, t := range all { // in the order of what was recorded
+		if t.Ended != 0 {
+			t.Began = turns[t.Run].Began
+		}
+		turns[t.Run] = t
+	}
+	return turns, l.explain("read when runs began and ended", err)
+}
+
+func scanTurn(row scanner) (t Turn, err error) {
+	var kind runtime.EventKind
+	err = row.Scan(&t.Run, &t.Began, &kind)
+	if kind == runtime.RunEnded {
+		t.Began, t.Ended = 0, t.Began
+	}
+	return t, err
+}
+
+// StartedBefore is the [Run.Seq] of what began last before a run ended, by its [Turn];
+// 0: nothing did.
+func (l *Ledger) StartedBefore(ended int64) (int64, error) {
+	list, err := query(l.asked(), scanNumber, startedBefore, ended)
+	if err != nil || len(list) == 0 {
+		return 0, l.explain("read what began before", err)
+	}
+	return list[0], nil
+}
+
+// Checks returns the checks that a run ran, as they were in its last part.
+func (l *Ledger) Checks(run string) ([]Step, error) {
+	steps, err := query(l.asked(), scanStep, checksOfRun, run)
+	var r Run
+	r.attach(steps, nil, nil)
+	return r.Steps, l.explain("read the checks of run "+run, err)
 }
 
 // RolledBack is the host that a run of infra rollback took back; "" of other runs.

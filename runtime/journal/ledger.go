@@ -136,6 +136,8 @@ type Ledger struct {
 	db      *sql.DB
 	dir     string
 	version int // of the file's schema
+
+	statements statements
 }
 
 // Read opens the journal of the project at root for reading. The error is
@@ -150,7 +152,7 @@ func Read(root string) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{db, dir, version}
+	l := &Ledger{db: db, dir: dir, version: version, statements: statements{db: db, made: map[string]*sql.Stmt{}}}
 	if version == 1 {
 		_, err = db.Exec(asVersion2)
 	}

@@ -13,20 +13,29 @@ import (
 	"infra/runtime"
 )
 
-// prunable are the runs that ended before a time and that nothing needs. What
-// stays whatever its age: the newest run, a run that has not ended, and of each
-// plan the last run that was ok and the last such run that changed something,
-// by which gates decide. Newest and last are by the order of starting: a clock
-// may have been wrong.
+// prunable are the runs that ended before a time and that nothing needs. What stays
+// whatever its age: the newest run, a run that has not ended, and what gates go by,
+// which is of each plan all since the last whole run that was ok and changed something
+// (or, where none did, since the first that was ok), decisions and rollbacks. Of
+// observations, of which there are many, those that failed stay since that run, and the
+// others for 90 days before the newest run. Newest and last are by the order of
+// starting: a clock may have been wrong.
 const prunable = `
-	SELECT seq, id, plan, started, ended, status FROM runs AS r
-	WHERE status IS NOT NULL AND ended < ?1 AND seq < (SELECT max(seq) FROM runs)
-		AND NOT (status = 'ok' AND (
-			NOT EXISTS (SELECT 1 FROM runs WHERE plan = r.plan AND file = r.file AND status = 'ok' AND seq > r.seq) OR
-			EXISTS (SELECT 1 FROM ops WHERE run = r.id AND changed) AND
-			NOT EXISTS (SELECT 1 FROM runs AS later WHERE plan = r.plan AND file = r.file AND status = 'ok' AND seq > r.seq
-				AND EXISTS (SELECT 1 FROM ops WHERE run = later.id AND changed))))
-	ORDER BY seq`
+	WITH since AS (
+		SELECT plan, coalesce(max(seq) FILTER (WHERE EXISTS (SELECT 1 FROM ops WHERE run = runs.id AND changed)), min(seq)) AS seq
+		FROM runs WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` IS NULL AND status = 'ok' AND NOT ` + partial + ` GROUP BY plan),
+	newest AS (SELECT seq, started FROM runs ORDER BY seq DESC LIMIT 1)
+	SELECT r.seq, id, r.plan, r.started, ended, status FROM runs AS r JOIN newest LEFT JOIN since ON since.plan = r.plan
+	WHERE status IS NOT NULL AND ended < ?1 AND r.seq < newest.seq AND CASE
+		WHEN ` + kind + ` IS 'decide' OR file LIKE 'infra rollback %' THEN FALSE
+		WHEN ` + kind + ` IS 'verify' THEN
+			ended < newest.started - 90 * 86400 * 1000000000 AND NOT (status = 'failed' AND r.seq > coalesce(since.seq, 0))
+		ELSE since.seq IS NULL OR r.seq < since.seq END
+	ORDER BY r.seq`
+
+// partial says of a run that it was of a part of its plan, or takes another run back.
+const partial = `coalesce(CASE WHEN json_valid(options) THEN coalesce(json_extract(options, '$.steps'),
+	json_extract(options, '$.hosts'), json_extract(options, '$.undoes')) END <> '[]', FALSE)`
 
 const (
 	insertPrunes = `

@@ -26,6 +26,17 @@ func aRun(id, plan string, day int, status runtime.Status, changed bool) []runti
 	return events
 }
 
+// called is a run that was called in a way.
+func called(events []runtime.Event, options string) []runtime.Event {
+	events[0].Start.Options = []byte(options)
+	return events
+}
+
+func rolledBack(events []runtime.Event) []runtime.Event {
+	events[0].Start.File = "infra rollback h"
+	return events
+}
+
 func TestOldRunsArePruned(t *testing.T) {
 	root := t.TempDir()
 	j := open(t, root)
@@ -34,12 +45,21 @@ func TestOldRunsArePruned(t *testing.T) {
 		aRun("a2-last-change", "a", 1, runtime.OK, true),
 		aRun("a3-failed", "a", 2, runtime.Failed, true),
 		aRun("a4-died", "a", 2, "", true),
-		aRun("b1-only", "b", 0, runtime.OK, false),
+		aRun("b1-first-ok", "b", 0, runtime.OK, false),
+		aRun("c1-never-ok", "c", 0, runtime.Failed, true),
+		called(aRun("a4-part", "a", 2, runtime.OK, true), `{"hosts": ["x"]}`),
+		called(aRun("a4-undo", "a", 2, runtime.OK, true), `{"undoes": "a4-part"}`),
+		called(aRun("a4-verified", "a", 3, runtime.OK, false), `{"kind": "verify"}`),
+		called(aRun("a4-failing", "a", 3, runtime.Failed, false), `{"kind": "verify"}`),
+		called(aRun("c2-failing", "c", 3, runtime.Failed, false), `{"kind": "verify"}`),
+		called(aRun("a4-young", "a", 50, runtime.OK, false), `{"kind": "verify"}`),
+		called(aRun("a4-decided", "a", 3, runtime.OK, false), `{"kind": "decide"}`),
+		rolledBack(aRun("rolled-back", "rollback h", 0, runtime.Failed, true)),
 		aRun("a5-no-change", "a", 3, runtime.OK, false),
 		aRun("a6-last-ok", "a", 4, runtime.OK, false),
 		aRun("a7-young", "a", 90, runtime.Failed, true),
 		aRun("a8-clock", "a", -400, runtime.Failed, true), // the clock was set back
-		aRun("a9-newest", "a", -400, runtime.Failed, true),
+		aRun("a9-newest", "a", 100, runtime.Failed, true),
 	} {
 		record(t, j, events...)
 		if err := os.WriteFile(filepath.Join(j.Folder(events[0].Run), "0001.log"), make([]byte, 1000), 0o600); err != nil {
@@ -51,7 +71,7 @@ func TestOldRunsArePruned(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := noon.Add(60 * 24 * time.Hour)
-	want := []string{"a1-old", "a3-failed", "a5-no-change", "a8-clock"}
+	want := []string{"a1-old", "c1-never-ok", "a4-verified"}
 	would, err := read(t, root).Prunable(before)
 	if diff := cmp.Diff(want, idsOf(would)); diff != "" || err != nil || would[0].Bytes != 1000 {
 		t.Errorf("%v, %v, %s", would, err, diff)
@@ -60,11 +80,11 @@ func TestOldRunsArePruned(t *testing.T) {
 	if diff := cmp.Diff(want, idsOf(done.Runs)); diff != "" || err != nil {
 		t.Errorf("%v, %s", err, diff)
 	}
-	if done.Bytes < 4000 || done.Runs[0].Bytes != 1000 {
+	if done.Bytes < 3000 || done.Runs[0].Bytes != 1000 {
 		t.Errorf("%d bytes were given back: %+v", done.Bytes, done)
 	}
 	left := wholeLedger(t, root)
-	if len(left) != 6 {
+	if len(left) != 13 {
 		t.Errorf("%d runs are left", len(left))
 	}
 	for _, r := range left {
@@ -73,11 +93,11 @@ func TestOldRunsArePruned(t *testing.T) {
 		}
 	}
 	names, err := os.ReadDir(filepath.Dir(stray))
-	if err != nil || len(names) != 7 {
-		t.Errorf("%d folders are left, want those of 6 runs and one that is not ours (%v)", len(names), err)
+	if err != nil || len(names) != 17 {
+		t.Errorf("%d folders are left, want those of 16 runs and one that is not ours (%v)", len(names), err)
 	}
 	l := read(t, root)
-	if p, err := l.Verify(); err != nil || p.Broken != nil || p.Pruned != 16 {
+	if p, err := l.Verify(); err != nil || p.Broken != nil || p.Pruned != 12 {
 		t.Errorf("%+v, %v, %v", p, p.Broken, err)
 	}
 	if err := l.Close(); err != nil {

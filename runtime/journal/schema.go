@@ -149,14 +149,22 @@ CREATE TABLE entries (
 
 // indexes find what is asked for often among observations, of which there are many,
 // and beside them. They are made where they are not there yet: an older infra keeps
-// them up as well.
+// them up as well. What observed holds is all that a gate needs of an observation.
 const indexes = `
 CREATE INDEX IF NOT EXISTS acts ON runs (seq, plan) WHERE ` + kind + ` IS NOT 'verify';
-CREATE INDEX IF NOT EXISTS observations ON runs (plan, seq) WHERE ` + kind + ` IS 'verify';
+CREATE INDEX IF NOT EXISTS observed ON runs (plan, seq, status, started, took, ` + boot + `, ` + up + `, id, ` + kind + `)
+	WHERE ` + kind + ` IS 'verify' AND status IN ('ok', 'failed');
+CREATE INDEX IF NOT EXISTS boots ON runs (` + boot + `, seq);
+CREATE INDEX IF NOT EXISTS turns ON entries (run, seq, kind) WHERE kind IN ('run_started', 'run_resumed', 'run_ended');
 `
 
-// kind is the [Kind] of a run, as a query has to write it to use an index.
-const kind = `CASE WHEN json_valid(options) THEN json_extract(options, '$.kind') END`
+// kind is the [Kind] of a run, and boot and up when it began by the clock that nobody
+// can set, as a query has to write them to use an index.
+const (
+	kind = `CASE WHEN json_valid(options) THEN json_extract(options, '$.kind') END`
+	boot = `CASE WHEN json_valid(options) THEN json_extract(options, '$.clock.boot') END`
+	up   = `CASE WHEN json_valid(options) THEN json_extract(options, '$.clock.up') END`
+)
 
 // identify reads what a file says it is.
 const identify = `SELECT application_id, user_version FROM pragma_application_id, pragma_user_version`
@@ -234,17 +242,33 @@ const (
 	runByID    = selectRun + `WHERE id = ?`
 	newestID   = `SELECT id FROM runs NOT INDEXED WHERE file <> '` + UnlockFile + `' AND ` + kind + ` IS NULL ORDER BY seq DESC LIMIT 1`
 
-	actsOf         = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` IS NULL AND plan = ? ORDER BY seq`
-	decisionsOf    = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` = 'decide' AND plan = ? ORDER BY seq`
+	// The index on plans would lead through all observations: +plan keeps it out.
+	actsOf         = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` IS NULL AND +plan = ? ORDER BY seq`
+	decisionsOf    = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` = 'decide' AND +plan = ? ORDER BY seq`
 	rollbacks      = selectRun + `WHERE ` + kind + ` IS NOT 'verify' AND plan LIKE 'rollback %' ORDER BY seq`
-	observationsOf = `
-		SELECT seq, id, started, took, status, json_extract(options, '$.clock.boot'), json_extract(options, '$.clock.up')
-		FROM runs WHERE ` + kind + ` IS 'verify' AND plan = ? AND status IN ('ok', 'failed') ORDER BY seq DESC`
+	selectObserved = `SELECT seq, id, started, took, status, ` + boot + `, ` + up + `
+		FROM runs WHERE ` + kind + ` IS 'verify' AND plan = ? AND status IN ('ok', 'failed') `
+	observationsOf = selectObserved + `ORDER BY seq DESC`
+	observedBefore = selectObserved + `AND seq < ? ORDER BY seq DESC LIMIT ?`
+	failingOf      = `SELECT seq FROM runs WHERE ` + kind + ` IS 'verify' AND status = 'failed' AND plan = ? AND seq < ? ORDER BY seq DESC LIMIT ?`
+
+	selectMoment = `SELECT seq, started, ` + boot + `, ` + up + ` FROM runs `
+	firstOfBoot  = selectMoment + `WHERE ` + boot + ` = ? ORDER BY seq LIMIT 1`
+	momentBefore = selectMoment + `WHERE seq < ? ORDER BY seq DESC LIMIT 1`
+	turnsOf      = `SELECT run, seq, kind FROM entries WHERE run IN (SELECT value FROM json_each(?))
+		AND kind IN ('run_started', 'run_resumed', 'run_ended') ORDER BY seq`
+	// startedBefore is the run that began last before an entry.
+	startedBefore = `SELECT run FROM entries WHERE kind = 'run_started' AND seq < ? ORDER BY seq DESC LIMIT 1`
+
 	changedHosts = `
 		SELECT DISTINCT ops.host FROM runs CROSS JOIN ops ON ops.run = runs.id AND ops.changed
-		WHERE ` + kind + ` IS NOT 'verify' AND plan = ? AND ops.host <> ''`
-	plansThere = `SELECT DISTINCT plan FROM runs WHERE ` + kind + ` IS NOT 'verify' AND plan NOT LIKE '% %'
-		UNION SELECT DISTINCT plan FROM runs WHERE ` + kind + ` IS 'verify'`
+		WHERE ` + kind + ` IS NOT 'verify' AND +plan = ? AND ops.host <> ''`
+	// plansThere asks for one observed plan after the other: there are few, and many observations.
+	plansThere = `SELECT DISTINCT +plan FROM runs WHERE ` + kind + ` IS NOT 'verify' AND ` + kind + ` IS NULL AND +plan NOT LIKE '% %'
+		UNION SELECT plan FROM (WITH RECURSIVE seen (plan) AS (
+			SELECT min(plan) FROM runs WHERE ` + kind + ` IS 'verify' AND status IN ('ok', 'failed')
+			UNION ALL SELECT (SELECT min(plan) FROM runs WHERE ` + kind + ` IS 'verify' AND status IN ('ok', 'failed') AND plan > seen.plan)
+			FROM seen WHERE seen.plan IS NOT NULL) SELECT plan FROM seen WHERE plan IS NOT NULL)`
 	// matchingIDs puts the whole id before ids that hold it as a part.
 	matchingIDs = `SELECT id FROM runs WHERE instr(id, ?1) > 0 ORDER BY id = ?1 DESC, seq DESC LIMIT 6`
 
@@ -252,9 +276,10 @@ const (
 		SELECT time, user, host, version, ended, took, coalesce(status, ''), err, hint FROM resumes WHERE run = ? ORDER BY part`
 	selectStep = `
 		SELECT name, host, is_check, part, started, took, coalesce(status, ''), err, hint, detail, result FROM steps `
-	stepsOfRun = selectStep + `WHERE run = ? ORDER BY is_check, seq`
-	oneStep    = selectStep + `WHERE run = ? AND seq = ?`
-	selectOp   = `
+	stepsOfRun  = selectStep + `WHERE run = ? ORDER BY is_check, seq`
+	checksOfRun = selectStep + `WHERE run = ? AND is_check ORDER BY seq`
+	oneStep     = selectStep + `WHERE run = ? AND seq = ?`
+	selectOp    = `
 		SELECT step, step_host, is_check, id, attempt, name, host, effect, args, show, pos, started, took,
 			coalesce(status, ''), err, hint, changed, verdict, detail, CASE WHEN status IS NULL THEN planned ELSE output END, result
 		FROM ops `
