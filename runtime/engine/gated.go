@@ -1,12 +1,15 @@
 package engine
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/clock"
 	"infra/runtime/gates"
@@ -30,11 +33,25 @@ func (e *Engine) gates(r *run) ([]runtime.GateState, error) {
 	if ledger != nil {
 		defer func() { _ = ledger.Close() }() // nothing was written
 	}
-	states, err := gates.At(r.opts.instant(), ledger).States(r.plan)
+	record := gates.At(r.opts.instant(), ledger)
+	record.Known, record.Nearest = planNames(e.root), builtins.Nearest
+	states, err := record.States(r.plan)
 	for i := range states {
 		states[i].Overridden = r.opts.Overrides[states[i].Gate.Name()]
 	}
 	return states, err
+}
+
+// planNames are the names that the project's plan files give plans.
+func planNames(root string) []string {
+	names := []string{}
+	for _, pattern := range []string{"*.star", "plans/*.star"} {
+		paths, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for a bad pattern
+		for _, path := range paths {
+			names = append(names, strings.TrimSuffix(filepath.Base(path), ".star"))
+		}
+	}
+	return names
 }
 
 // overridable refuses to override what is no gate of the plan.
@@ -107,4 +124,31 @@ func (o *Options) now() time.Time {
 		return time.Now()
 	}
 	return o.Clock().Wall
+}
+
+// stamp keeps with how the run was called when it begins: what was asked and waited
+// for since then is no part of it.
+func (r *run) stamp(began clock.Instant) {
+	var call map[string]json.RawMessage
+	if err := json.Unmarshal(r.start.Options, &call); err != nil || call == nil {
+		return // nobody will ask how it was called
+	}
+	mark, err := json.Marshal(began.Mark)
+	if err != nil {
+		return // strings and numbers
+	}
+	call["clock"] = mark
+	if options, err := json.Marshal(call); err == nil {
+		r.start.Options = options
+	}
+}
+
+// took is how long the run took, with the sleep of the machine, which the time that
+// programs measure leaves out.
+func (r *run) took(began clock.Instant) time.Duration {
+	took := time.Since(r.started)
+	if now := r.opts.instant(); now.SameBoot(began) {
+		took = max(took, now.Sub(began))
+	}
+	return took
 }

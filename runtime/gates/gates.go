@@ -1,14 +1,35 @@
 // Package gates says whether what holds a plan back is open. It decides by the
 // record of runs, observations and decisions alone.
 //
-// Time is counted by each machine's clock that nobody can set. Across a boot, or from
-// one machine to another, only their wall clocks tell, which are trusted as long as
-// they do not go back.
+// What came after what is told by the order in which it was recorded, never by a clock.
+// An observation stands for the moment at which it began, a run for that at which it
+// ended. How long something was is counted, of one boot of a machine, by the clock that
+// nobody can set: the machine's own may be set forward and back meanwhile.
+//
+// From one boot to another, and from one machine to another, only wall clocks tell. Of
+// them this is assumed, and no more:
+//
+//   - When a machine records something for the first time since it booted (or where it
+//     recorded nothing yet, when it asks about a gate), its clock is right, to within 5
+//     minutes between any two machines; or it is behind, and shows a time more than 5
+//     minutes before something that was recorded earlier by a right clock. That is noticed
+//     and said, and what such a boot saw well opens nothing elsewhere. How the clock is
+//     set later in that boot makes no difference.
+//   - A run that another process went on with ends when the clock of its machine is right,
+//     or behind in the same way, or ahead. The journal keeps nothing else of that moment.
+//   - Of a machine that tells no boot each moment is taken as such a first one.
+//
+// So a gate never opens early by a clock: across boots and machines those 5 minutes are
+// counted against it. And it never opens before the time that it said was the earliest,
+// unless somebody changes the gate. A clock that is ahead after a boot, or behind by less
+// than the time since anything was recorded, is not noticed.
 package gates
 
 import (
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"infra/runtime"
 	"infra/runtime/clock"
@@ -18,8 +39,14 @@ import (
 // A Record is what is known of all plans at one moment. It reads the journal as far
 // as it is asked, and each plan once.
 type Record struct {
+	// Known are the names of the project's plans, for who misspelled one in a gate, and
+	// Nearest guesses which they meant; nil: nobody knows.
+	Known   []string
+	Nearest func(name string, names []string) string
+
 	ledger    *journal.Ledger // nil: nothing was recorded yet
 	now       clock.Instant
+	line      *timeline
 	plans     map[string]*Standing
 	rollbacks []journal.Run
 	looked    bool // for the rollbacks
@@ -27,7 +54,7 @@ type Record struct {
 
 // At is what is known at a moment. The ledger may be nil, where nothing was recorded.
 func At(now clock.Instant, ledger *journal.Ledger) *Record {
-	return &Record{ledger: ledger, now: now, plans: map[string]*Standing{}}
+	return &Record{ledger: ledger, now: now, line: newTimeline(now, ledger), plans: map[string]*Standing{}}
 }
 
 // States says of each gate of a plan whether it is open, and why.
@@ -60,7 +87,7 @@ func (r *Record) state(g *runtime.Gate) (runtime.GateState, error) {
 		}
 		return state, nil
 	case g.Kind == runtime.GateDone:
-		state.Open, state.Why = true, fmt.Sprintf("run %s ended well at %s", s.Done.ID, stamp(s.Done.Over()))
+		state.Open, state.Why = true, fmt.Sprintf("run %s ended well at %s", s.Done.ID, at(s.Done.Over().Wall))
 		return state, nil
 	}
 	return r.stable(state, s)
@@ -69,28 +96,78 @@ func (r *Record) state(g *runtime.Gate) (runtime.GateState, error) {
 // stable asks how long a plan that is done has been well.
 func (r *Record) stable(state runtime.GateState, s *Standing) (runtime.GateState, error) {
 	g := state.Gate
-	seen, done := r.sights(s)
-	k := soaking(g, sight{s.Done.ID, s.Done.Over(), true}, seen, r.now)
-	if err := done(); err != nil {
+	now, err := r.line.present()
+	if err != nil {
+		return state, err
+	}
+	k, err := r.soak(g, s, now, short)
+	if err != nil {
 		return state, err
 	}
 	state.Since, state.Soaked, state.Hint = k.since, k.time, k.hint
-	state.Open = !k.since.IsZero() && k.time >= g.For
+	state.Open = k.any && !k.failing && !k.unknown && k.counted >= g.For
 	if state.Open {
-		state.Why = fmt.Sprintf("well for %s, since %s", runtime.FormatDuration(k.time), at(k.since))
+		state.Why, state.Hint = fmt.Sprintf("well for %s, since %s", runtime.FormatDuration(k.time), at(k.since)), ""
 		return state, nil
 	}
-	state.From = r.now.Wall.Add(g.For - k.time)
+	if state.From, err = r.earliest(g, s, now); err != nil {
+		return state, err
+	}
+	state.Why = k.missing(g, s)
+	return state, r.unobservable(&state, s)
+}
+
+func (r *Record) soak(g *runtime.Gate, s *Standing, now moment, to lean) (soak, error) {
+	seen := newTrail(r, s, g.AtLeast.Gap())
+	k := soaking(g, now, to, seen.sights(), s.done.sight)
+	return k, seen.err
+}
+
+// earliest is when a closed gate can open: if all goes well from now on, and every
+// clock was wrong to its advantage.
+func (r *Record) earliest(g *runtime.Gate, s *Standing, now moment) (time.Time, error) {
+	k, err := r.soak(g, s, now, long)
+	switch {
+	case err != nil || k.unknown:
+		return time.Time{}, err
+	case !k.any:
+		return r.now.Wall.Add(g.For), nil
+	}
+	return r.now.Wall.Add(min(g.For, max(0, g.For-k.counted))), nil
+}
+
+// missing is why a plan has not been stable for long enough.
+func (k soak) missing(g *runtime.Gate, s *Standing) string {
 	wants := runtime.FormatDuration(g.For)
 	switch {
+	case k.since.IsZero() && k.broken == "":
+		return fmt.Sprintf("nobody knows when run %s ended, so no time of %s has begun", s.Done.ID, wants)
 	case k.since.IsZero():
-		state.Why = fmt.Sprintf("%s, so no time of %s has begun", k.broken, wants)
+		return fmt.Sprintf("%s, so no time of %s has begun", k.broken, wants)
+	case k.time >= g.For:
+		return fmt.Sprintf("well for %s since %s by the clocks of several machines or boots, which may differ by %s", runtime.FormatDuration(k.time), at(k.since), runtime.FormatDuration(doubt))
 	case k.broken == "":
-		state.Why = fmt.Sprintf("well for %s of %s, since run %s ended", runtime.FormatDuration(k.time), wants, s.Done.ID)
-	default:
-		state.Why = fmt.Sprintf("well for %s of %s, since %s: %s", runtime.FormatDuration(k.time), wants, at(k.since), k.broken)
+		return fmt.Sprintf("well for %s of %s, since run %s ended at %s", runtime.FormatDuration(k.time), wants, s.Done.ID, at(k.since))
 	}
-	return state, nil
+	return fmt.Sprintf("well for %s of %s, since %s: %s", runtime.FormatDuration(k.time), wants, at(k.since), k.broken)
+}
+
+// unobservable says so of a plan that has to be observed and has nothing to observe.
+func (r *Record) unobservable(state *runtime.GateState, s *Standing) error {
+	g := state.Gate
+	if g.AtLeast.Times == 0 || !s.Done.Whole() {
+		return nil
+	}
+	seen, err := r.ledger.ObservedBefore(s.Plan, math.MaxInt64, 1)
+	if err != nil || len(seen) > 0 {
+		return err
+	}
+	checks, err := r.ledger.Checks(s.Done.ID)
+	if err == nil && len(checks) == 0 {
+		state.Why += fmt.Sprintf("; %s has no checks, so nothing observes it", s.Plan)
+		state.Hint = fmt.Sprintf("give %s checks = [...], or write stable(%q, %q, at_least = None)", s.Plan, g.Of, runtime.FormatDuration(g.For))
+	}
+	return err
 }
 
 // approved asks for a person's word.

@@ -2,9 +2,8 @@ package gates
 
 import (
 	"fmt"
-	"iter"
+	"math"
 	"slices"
-	"time"
 
 	"infra/runtime"
 	"infra/runtime/journal"
@@ -21,8 +20,18 @@ type Standing struct {
 	Why  string // it is not
 	Hint string // what a person does about that
 
-	Undone     *journal.Run // that took it back: an undo, or a rollback of one of its hosts; nil where Done
-	unchanging []journal.Run
+	Undone *journal.Run // that took it back: an undo, or a rollback of one of its hosts; nil where Done
+
+	// Acts are its runs, what took one of them back, and what took back one of its hosts,
+	// in the order in which they ended.
+	Acts []journal.Run
+
+	done    placed       // of Done
+	seen    []placed     // how runs saw it since then that changed nothing
+	touched *journal.Run // the last act that changed something, or may have; nil: none did
+	after   int64        // the run that had begun last when touched ended
+	checked *journal.Run // the last run whose checks all ran, since then or it; nil: none
+	until   int64        // the run that had begun last when checked ended
 }
 
 // Standing says where a plan is.
@@ -30,76 +39,133 @@ func (r *Record) Standing(plan string) (*Standing, error) {
 	if s := r.plans[plan]; s != nil {
 		return s, nil
 	}
-	s := &Standing{Plan: plan, Why: "it was never run", Hint: "infra run plans/" + plan + ".star"}
-	r.plans[plan] = s
-	if r.ledger == nil {
-		return s, nil
-	}
-	acts, err := r.acts(plan)
-	if err != nil {
+	s := &Standing{Plan: plan}
+	if err := r.place(s); err != nil {
 		return nil, err
 	}
-	for i := range acts {
-		s.take(&acts[i])
-	}
+	r.plans[plan] = s
 	return s, nil
 }
 
-// acts are the runs of a plan, and what took back one of its hosts, in the order of
-// their last part.
-func (r *Record) acts(plan string) ([]journal.Run, error) {
+func (r *Record) place(s *Standing) error {
+	var turns map[int64]journal.Turn
+	var err error
+	if r.ledger != nil {
+		if s.Acts, turns, err = r.acts(s.Plan); err != nil {
+			return err
+		}
+	}
+	if len(s.Acts) == 0 {
+		s.Why, s.Hint, err = r.neverRun(s.Plan)
+		return err
+	}
+	for i := range s.Acts {
+		act := &s.Acts[i]
+		at, after, err := r.line.over(act, turns[act.Seq])
+		if err != nil {
+			return err
+		}
+		s.take(act, placed{sight{act.ID, at, act.Status == runtime.OK}, after})
+	}
+	return nil
+}
+
+// neverRun is what there is to say of a plan that was never run: perhaps its name is
+// that of none.
+func (r *Record) neverRun(plan string) (why, hint string, err error) {
+	why, hint = "it was never run", "infra run plans/"+plan+".star"
+	if r.Known == nil || slices.Contains(r.Known, plan) {
+		return why, hint, nil
+	}
+	why = "it was never run, and there is no plans/" + plan + ".star"
+	hint = "write that plan, or name another one in the gate"
+	names := slices.Clone(r.Known)
+	if r.ledger != nil {
+		recorded, err := r.ledger.Plans()
+		if err != nil {
+			return "", "", err
+		}
+		names = append(names, recorded...)
+	}
+	if r.Nearest != nil {
+		if near := r.Nearest(plan, names); near != "" && near != plan {
+			hint = fmt.Sprintf("did you mean %q?", near)
+		}
+	}
+	return why, hint, nil
+}
+
+// acts are the runs of a plan, and what took back one of its hosts, in the order in
+// which they ended.
+func (r *Record) acts(plan string) ([]journal.Run, map[int64]journal.Turn, error) {
 	acts, err := r.ledger.Acts(plan)
 	if err != nil || len(acts) == 0 {
-		return nil, err
+		return nil, nil, err
 	}
 	if !r.looked {
 		if r.rollbacks, err = r.ledger.Rollbacks(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r.looked = true
 	}
+	var hosts []string
 	if len(r.rollbacks) > 0 {
-		hosts, err := r.ledger.ChangedHosts(plan)
-		if err != nil {
-			return nil, err
-		}
-		for _, b := range r.rollbacks {
-			if slices.Contains(hosts, b.RolledBack()) {
-				acts = append(acts, b)
-			}
+		if hosts, err = r.ledger.ChangedHosts(plan); err != nil {
+			return nil, nil, err
 		}
 	}
-	slices.SortFunc(acts, func(a, b journal.Run) int { return int(a.Seq - b.Seq) })
-	return inOrderOfParts(acts), nil
+	for _, b := range r.rollbacks {
+		if slices.Contains(hosts, b.RolledBack()) {
+			acts = append(acts, b)
+		}
+	}
+	var seqs []int64
+	for _, a := range acts {
+		seqs = append(seqs, a.Seq)
+	}
+	turns, err := r.ledger.Turns(seqs...)
+	return inOrder(acts, turns), turns, err
 }
 
-// inOrderOfParts moves each run that another process went on with behind those that
-// began before that. The journal numbers runs by their begin: here, and only here, the
-// wall clocks tell which was first.
-func inOrderOfParts(acts []journal.Run) []journal.Run {
-	var order []journal.Run
-	began := func(r journal.Run) time.Time {
-		if r.Resumed.After(r.Started) {
-			return r.Resumed
+// inOrder sorts runs by when they ended, and one that has not behind those that it
+// may have come after.
+func inOrder(acts []journal.Run, turns map[int64]journal.Turn) []journal.Run {
+	turn := func(r journal.Run) journal.Turn {
+		if t, ok := turns[r.Seq]; ok {
+			return t
 		}
-		return r.Started
+		old := r.Seq - math.MaxInt64/2 // before all whose order was recorded
+		return journal.Turn{Run: r.Seq, Began: old, Ended: old}
 	}
-	for _, r := range acts {
+	var order, open []journal.Run
+	for _, a := range acts {
+		if a.Status == journal.Unfinished {
+			open = append(open, a)
+			continue
+		}
+		order = append(order, a)
+	}
+	slices.SortStableFunc(order, func(a, b journal.Run) int { return sign(turn(a).Ended - turn(b).Ended) })
+	slices.SortStableFunc(open, func(a, b journal.Run) int { return sign(turn(a).Began - turn(b).Began) })
+	for _, a := range open {
 		at := len(order)
-		for at > 0 && !order[at-1].Resumed.IsZero() && began(order[at-1]).After(began(r)) {
+		for at > 0 && turn(order[at-1]).Began > turn(a).Began {
 			at--
 		}
-		order = slices.Insert(order, at, r)
+		order = slices.Insert(order, at, a)
 	}
 	return order
 }
 
-// take goes on by one run.
-func (s *Standing) take(r *journal.Run) {
+func sign(d int64) int { return int(max(-1, min(1, d))) }
+
+// take goes on by one run, which ended at a place.
+func (s *Standing) take(r *journal.Run, at placed) {
 	touched := r.Changed > 0 || r.InFlight > 0
+	s.witness(r, at, touched)
 	call := r.Call()
 	if host := r.RolledBack(); host != "" {
-		if touched {
+		if touched && s.Last != nil {
 			s.undo(r, fmt.Sprintf("%s was taken back to an earlier generation by run %s", host, r.ID))
 		}
 		return
@@ -111,73 +177,57 @@ func (s *Standing) take(r *journal.Run) {
 			s.undo(r, fmt.Sprintf("run %s was taken back by run %s", call.Undoes, r.ID))
 		}
 	case r.Status == runtime.OK:
-		s.well(r, touched)
-	case touched && r.Status == journal.Unfinished:
-		s.unwell(fmt.Sprintf("run %s goes on, or was cut off", r.ID), "infra resume "+r.ID+" goes on with one that was cut off")
-	case touched:
-		s.unwell(fmt.Sprintf("run %s ended as %s, with changes", r.ID, r.Status), "infra resume "+r.ID)
-	case s.Done == nil && r.Status == journal.Unfinished:
-		s.Why, s.Hint = fmt.Sprintf("run %s goes on, or was cut off", r.ID), "infra resume "+r.ID+" goes on with one that was cut off"
-	case s.Done == nil:
-		s.Why, s.Hint = fmt.Sprintf("run %s ended as %s", r.ID, r.Status), "infra resume "+r.ID
+		s.well(r, at, touched)
+	case touched || s.Done == nil:
+		s.unwell(unfinished(r, touched))
 	case r.FailedChecks > 0:
-		s.unchanging = append(s.unchanging, *r)
+		s.seen = append(s.seen, at)
 	}
+}
+
+// witness notes what a run says about older evidence, and whether it is evidence.
+func (s *Standing) witness(r *journal.Run, at placed, touched bool) {
+	if touched {
+		s.touched, s.after, s.checked = r, at.after, nil
+		if r.Status == journal.Unfinished { // what is seen meanwhile says nothing of what it comes to
+			s.after = math.MaxInt64
+		}
+	}
+	ran := r.Status == runtime.OK || r.Status == runtime.Failed && r.FailedChecks > 0
+	if ran && r.Whole() && r.Call().Undoes == "" && r.RolledBack() == "" {
+		s.checked, s.until = r, at.after
+	}
+}
+
+// unfinished is why a plan is not done after a run that did not end well.
+func unfinished(r *journal.Run, touched bool) (why, hint string) {
+	switch {
+	case r.Status == journal.Unfinished:
+		return fmt.Sprintf("run %s goes on since %s, or was cut off", r.ID, at(r.Began().Wall)), "infra resume " + r.ID + " goes on with one that was cut off"
+	case touched:
+		return fmt.Sprintf("run %s ended as %s at %s, with changes", r.ID, r.Status, at(r.Ended)), "infra resume " + r.ID
+	}
+	return fmt.Sprintf("run %s ended as %s at %s", r.ID, r.Status, at(r.Ended)), "infra resume " + r.ID
 }
 
 // well goes on by a run that ended well. A run of a part of the plan says nothing of
 // the rest.
-func (s *Standing) well(r *journal.Run, touched bool) {
+func (s *Standing) well(r *journal.Run, at placed, touched bool) {
 	switch {
 	case s.Done == nil && !r.Whole():
 		s.Why, s.Hint = s.Why+", and run "+r.ID+" was of a part of it", "infra run "+r.File
 	case s.Done == nil, touched:
-		*s = Standing{Plan: s.Plan, Last: s.Last, Done: r}
+		s.Done, s.done, s.seen, s.Undone, s.Why, s.Hint = r, at, nil, nil, "", ""
 	case r.Whole():
-		s.unchanging = append(s.unchanging, *r)
+		s.seen = append(s.seen, at)
 	}
 }
 
 func (s *Standing) undo(r *journal.Run, why string) {
-	if s.Done != nil || s.Undone != nil || s.Last != nil {
-		s.unwell(why, "infra run plans/"+s.Plan+".star")
-		s.Undone = r
-	}
+	s.unwell(why, "infra run plans/"+s.Plan+".star")
+	s.Undone = r
 }
 
 func (s *Standing) unwell(why, hint string) {
-	*s = Standing{Plan: s.Plan, Last: s.Last, Why: why, Hint: hint}
-}
-
-// sights are how the plan was seen since it was done, the newest first. What was seen
-// while that run went on is none. done gives the error that ended them early.
-func (r *Record) sights(s *Standing) (seen iter.Seq[sight], done func() error) {
-	var failed error
-	began, over := s.Done.Began(), s.Done.Over()
-	seen = func(yield func(sight) bool) {
-		runs := s.unchanging            // the oldest first
-		older := func(seq int64) bool { // hands out the runs after seq
-			for len(runs) > 0 && runs[len(runs)-1].Seq > seq {
-				last := runs[len(runs)-1]
-				runs = runs[:len(runs)-1]
-				if !yield(sight{last.ID, last.Over(), last.Status == runtime.OK}) {
-					return false
-				}
-			}
-			return true
-		}
-		stopped := false
-		failed = r.ledger.Observations(s.Plan, func(o journal.Observation) bool {
-			if o.Seq < s.Done.Seq {
-				return false
-			}
-			during := o.At.Sub(began) >= 0 && over.Sub(o.At) > 0
-			stopped = !older(o.Seq) || !during && !yield(sight{o.Run, o.At, o.Status == runtime.OK})
-			return !stopped
-		})
-		if !stopped {
-			older(0)
-		}
-	}
-	return seen, func() error { return failed }
+	s.Done, s.seen, s.Undone, s.Why, s.Hint = nil, nil, nil, why, hint
 }

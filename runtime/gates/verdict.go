@@ -2,6 +2,7 @@ package gates
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -31,63 +32,71 @@ type Verdict struct {
 func (r *Record) Verdict(plan string) (Verdict, error) {
 	s, err := r.Standing(plan)
 	if err != nil || r.ledger == nil {
-		return Verdict{Why: "nobody has looked at " + plan, Hint: s.Hint}, err
+		return Verdict{Why: "nobody has looked at " + plan, Hint: lookAt(s)}, err
 	}
 	word, err := r.decision(plan)
 	v := Verdict{Word: word}
 	if err != nil {
 		return v, err
 	}
-	run, err := r.evidence(s)
+	found, err := r.evidence(s)
 	switch {
 	case err != nil:
 		return v, err
-	case run == "" && s.Last == nil:
-		v.Why, v.Hint = "nobody has looked at "+plan, s.Hint
-	case run == "":
-		v.Why, v.Hint = fmt.Sprintf("nobody has looked at %s since run %s", plan, s.Last.ID), "infra verify plans/"+plan+".star"
+	case found.run != "":
+		err = v.read(r.ledger, plan, found)
+	case s.touched == nil:
+		v.Why, v.Hint = "nobody has looked at "+plan, lookAt(s)
+	case s.touched.Status == journal.Unfinished:
+		v.Why, v.Hint = unfinished(s.touched, true)
 	default:
-		err = v.read(r.ledger, run)
+		v.Why, v.Hint = fmt.Sprintf("nobody has looked at %s since run %s", plan, s.touched.ID), lookAt(s)
 	}
 	return v, err
 }
 
+// lookAt is how a person looks at a plan.
+func lookAt(s *Standing) string {
+	switch {
+	case s == nil:
+		return ""
+	case s.Last == nil && s.Hint != "": // it may be that there is no such plan
+		return s.Hint
+	}
+	return "infra verify plans/" + s.Plan + ".star"
+}
+
+// Evidence is that all checks of a plan were run.
+type evidence struct {
+	run   string // "": they were not, or not since the last change
+	ended time.Time
+}
+
 // evidence is the newest run or observation whose checks were all run, unless a later
 // run changed something.
-func (r *Record) evidence(s *Standing) (run string, err error) {
-	var seq int64
-	err = r.ledger.Observations(s.Plan, func(o journal.Observation) bool {
-		run, seq = o.Run, o.Seq
-		return false
-	})
-	last := s.Last
-	if err != nil || last == nil || last.Seq < seq && last.Resumed.IsZero() {
-		return run, err
-	}
+func (r *Record) evidence(s *Standing) (evidence, error) {
+	list, err := r.ledger.ObservedBefore(s.Plan, math.MaxInt64, 1)
 	switch {
-	case last.Call().Undoes == "" && last.Whole() && (last.Status == runtime.OK || last.FailedChecks > 0):
-		return last.ID, nil
-	case last.Changed > 0 || last.InFlight > 0:
-		return "", nil
+	case err != nil:
+		return evidence{}, err
+	case len(list) == 1 && list[0].Seq > s.after && (s.checked == nil || list[0].Seq > s.until):
+		return evidence{list[0].Run, list[0].At.Wall.Add(list[0].Took)}, nil
+	case s.checked != nil:
+		return evidence{s.checked.ID, s.checked.Ended}, nil
 	}
-	return run, nil
+	return evidence{}, nil
 }
 
 // read takes the verdict from the checks of a run.
-func (v *Verdict) read(l *journal.Ledger, id string) error {
-	run, err := l.Run(id)
+func (v *Verdict) read(l *journal.Ledger, plan string, e evidence) error {
+	checks, err := l.Checks(e.run)
 	if err != nil {
 		return err
 	}
 	var required []string
-	checks := 0
-	for _, s := range run.Steps {
-		if !s.Check {
-			continue
-		}
-		checks++
-		name := strings.TrimSpace(s.Name + " " + s.Host)
-		switch s.Status {
+	for _, c := range checks {
+		name := strings.TrimSpace(c.Name + " " + c.Host)
+		switch c.Status {
 		case runtime.OK:
 			continue
 		case runtime.Warned:
@@ -96,15 +105,18 @@ func (v *Verdict) read(l *journal.Ledger, id string) error {
 		}
 		v.Failed = append(v.Failed, name)
 	}
-	v.Run, v.At = run.ID, run.Ended
-	seen := fmt.Sprintf("at %s (infra log %s)", at(run.Ended), run.ID)
+	v.Run, v.At = e.run, e.ended
+	seen := fmt.Sprintf("at %s (infra log %s)", at(e.ended), e.run)
 	switch {
+	case len(checks) == 0:
+		v.Why = fmt.Sprintf("%s has no checks that could say go: run %s ran none", plan, e.run)
+		v.Hint = fmt.Sprintf("give it checks = [...], or wait for done(%q) or approved(%q) instead", plan, plan)
 	case len(required) > 0:
 		v.Kind, v.Why = NoGo, fmt.Sprintf("%s: %s failed %s", NoGo, strings.Join(required, ", "), seen)
 	case len(v.Failed) > 0:
 		v.Kind, v.Why = Conditional, fmt.Sprintf("%s: %s failed %s", Conditional, strings.Join(v.Failed, ", "), seen)
 	default:
-		v.Kind, v.Why = Go, fmt.Sprintf("%s: %s held %s", Go, count(checks, "check"), seen)
+		v.Kind, v.Why = Go, fmt.Sprintf("%s: %s held %s", Go, count(len(checks), "check"), seen)
 	}
 	return nil
 }
