@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"time"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
@@ -14,8 +15,9 @@ type Check struct {
 	Name     string
 	Doc      string
 	Fn       starlark.Callable
-	Host     *Host // Fn receives it; nil: Fn receives nothing
-	Required bool  // whether the plan fails without it
+	Host     *Host         // Fn receives it; nil: Fn receives nothing
+	Required bool          // whether the plan fails without it
+	Timeout  time.Duration // how long it may take, at each try; 0: no limit
 	Pos      syntax.Position
 }
 

@@ -67,6 +67,10 @@ type Op struct {
 	// must not alter it. A Read needs none: a dry run carries it out.
 	Predict func(context.Context) (Prediction, error)
 
+	// Human: a person carries it out, as Show says, and is asked whether they did.
+	// There is no Run.
+	Human bool
+
 	// Run carries the operation out. What tools print goes to log as it
 	// comes; the engine bounds, scrubs and keeps it.
 	Run func(ctx context.Context, log io.Writer) (Result, error)

@@ -12,8 +12,9 @@ import (
 // what, for which hosts and under which rules.
 type Step struct {
 	Name      string
-	Doc       string // the docstring's first line
-	Fn        starlark.Callable
+	Doc       string            // the docstring's first line
+	Fn        starlark.Callable // of a step that a person does, what asks them
+	Human     string            // what a person does; "" of any other step
 	Undo      starlark.Callable // receives what Fn returned; nil where there is none
 	Wants     []starlark.Value  // Needs as the file wrote them: functions and steps
 	Needs     []*Step           // whose results Fn receives, in this order; resolved by the plan

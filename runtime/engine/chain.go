@@ -202,5 +202,8 @@ func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		return runtime.Result{}, runtime.WithHint(fmt.Errorf("%w: it needs what was answered before the run was resumed, %s, and that is lost", runtime.ErrHeld, op.Needs),
 			"a run from the start asks for it again: infra run")
 	}
+	if op.Human {
+		return taskOf(ctx).run.human(ctx, op)
+	}
 	return op.Run(ctx, outputOf(ctx))
 }

@@ -85,10 +85,18 @@ type Options struct {
 	// Decide puts a question to a person which nobody may answer in advance.
 	Decide func(ctx context.Context, question string) (yes bool, err error)
 
+	// Did are steps that a person does, and has done: Decide is not asked about them.
+	// Who says so is By, for the journal; nil: who calls infra.
+	Did []string
+	By  func(context.Context) string
+
 	// TakeLock takes the lock of a host on the host itself; nil: there is none.
 	// Wait is how long a lock that another run holds is waited for.
 	TakeLock TakeLock
 	Wait     time.Duration
+
+	// Pause is the time between two tries of a check, where a plan is observed; 0: 2s.
+	Pause time.Duration
 
 	// Here says whether a host is the machine that we run on; nil: none is.
 	Here func(ctx context.Context, h *runtime.Host) bool
@@ -135,6 +143,8 @@ type run struct {
 	hosts   map[string]bool // that operations may touch; nil: those of the plan
 	started time.Time
 
+	observes bool // it runs only the checks, and tries those again that do not hold
+
 	expected expected // of the steps, where they were reviewed
 
 	stop context.Context // nothing new starts after it ends
@@ -154,6 +164,13 @@ type run struct {
 	totals  runtime.Totals
 }
 
+func newRun(file *interp.File, opts Options) *run {
+	return &run{
+		id: NewID(opts.now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
+		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}},
+	}
+}
+
 // Run runs a plan, or previews it where it was read for that. The error says
 // why it could not begin, or that the journal cannot be written any more; how
 // the plan itself ended is the outcome's status.
@@ -162,10 +179,10 @@ func (e *Engine) Run(ctx context.Context, file *interp.File, opts Options) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
-	r := &run{
-		id: NewID(opts.now()), file: file, plan: file.Plan, opts: opts, started: time.Now(),
-		totals: runtime.Totals{Verdicts: map[runtime.Verdict]int{}, Steps: map[runtime.Status]int{}, Checks: map[runtime.Status]int{}},
+	if err := didKnown(file.Plan, opts.Did); err != nil {
+		return Outcome{}, err
 	}
+	r := newRun(file, opts)
 	if len(opts.Hosts) > 0 {
 		r.hosts = set(opts.Hosts)
 	}
@@ -252,6 +269,8 @@ func (r *run) contexts(ctx context.Context) (context.Context, context.CancelFunc
 
 // all runs the steps and, if they went well, the checks.
 func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
+	began := r.opts.instant()
+	r.stamp(began)
 	begin := runtime.Event{Kind: runtime.RunStarted, Start: r.start, Text: r.opts.Version}
 	if r.opts.Past != nil {
 		begin.Kind = runtime.RunResumed // readers learn of the steps as they do at a start
@@ -269,7 +288,7 @@ func (r *run) all(ctx context.Context, tasks *tasks) (Outcome, error) {
 		r.doubt(tasks.groups)
 	}
 	r.forgets.Wait()
-	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: time.Since(r.started)}
+	out := Outcome{Run: r.id, Status: status, Totals: r.totals, Took: r.took(began)}
 	err := r.emit(runtime.Event{Kind: runtime.RunEnded, Status: status, Totals: &out.Totals, Took: out.Took})
 	if lost := r.lost.Load(); lost != nil {
 		return out, *lost
@@ -288,7 +307,7 @@ func (r *run) status() runtime.Status {
 		return runtime.Interrupted
 	case r.totals.Steps[runtime.Failed] > 0 || r.totals.Checks[runtime.Failed] > 0:
 		return runtime.Failed
-	case r.totals.Steps[runtime.Held] > 0:
+	case r.totals.Steps[runtime.Held]+r.totals.Checks[runtime.Held] > 0:
 		return runtime.Held
 	}
 	return runtime.OK

@@ -56,6 +56,9 @@ func (r *run) advice(err error) string {
 	if r.file.Preview {
 		return "nothing was done: mend it, and preview it again"
 	}
+	if r.observes {
+		return "mend it, then infra verify looks again; infra log " + r.id + " shows what was seen"
+	}
 	if errors.Is(err, runtime.ErrUntold) {
 		return "infra resume " + r.id + " finds out what became of it, or asks, and goes on"
 	}
@@ -95,6 +98,9 @@ func (t *task) retries() int {
 // attempts runs a task's function, again after a failure where the step says
 // so.
 func (r *run) attempts(ctx context.Context, t *task) (returned, error) {
+	if r.observes {
+		return r.observe(ctx, t)
+	}
 	retries := t.retries()
 	for n := 0; ; n++ {
 		t.redone = 0
@@ -134,12 +140,9 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 		}
 	} else {
 		fn, args = t.group.step.Fn, t.args()
-		if d := t.group.step.Timeout; d > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeoutCause(ctx, d, fmt.Errorf("the step's timeout of %s is over", d))
-			defer cancel()
-		}
 	}
+	ctx, cancel := t.bound(ctx)
+	defer cancel()
 	ctx = withTask(ctx, t)
 	t.reviewed = 0
 	ctx = runtime.WithPrint(ctx, func(text string) {
@@ -148,6 +151,7 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 		_ = r.emit(e) // a journal that is gone is noticed by the next operation
 	})
 	v, err := r.file.Call(ctx, r.stop, t.name(), fn, args)
+	err = r.overdue(ctx, t, err)
 	if err == nil {
 		err = r.complete(t)
 	}
