@@ -56,7 +56,7 @@ func (m module) flakeCheck(c *call.Call, a flakeCheckArgs) (starlark.Value, erro
 	op.Show, op.Alters, op.Predict = "nix flake check --no-build "+a.Flake, runtime.Nothing, nil
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		v, err := k.evaluate(ctx, log)
-		return runtime.Result{Value: v}, err
+		return answer(v, false, err)
 	}
 	res, err := c.Read(op)
 	return res.Value, err
@@ -93,7 +93,15 @@ func (k checking) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	said := &addition{}
 	out, err := k.nixCommand(ctx, io.MultiWriter(log, said), nil, "flake", "check", "--no-write-lock-file", "--keep-going", k.flake)
 	v, err := k.outcome(ctx, log, out, err)
-	return runtime.Result{Value: v, Changed: said.seen}, err
+	return answer(v, said.seen, err)
+}
+
+// answer is what was found, and no value where nothing was: a nil struct is one.
+func answer(v *starlarkstruct.Struct, changed bool, err error) (runtime.Result, error) {
+	if err != nil {
+		return runtime.Result{Changed: changed}, err
+	}
+	return runtime.Result{Value: v, Changed: changed}, nil
 }
 
 // An addition reads from what nix says whether it adds to the store.

@@ -83,7 +83,7 @@ func (tr *trial) fault(f string) {
 // cinnabar runs the plan of the server, and wants the token in nothing that is said.
 func (tr *trial) cinnabar(code int, args ...string) ran {
 	tr.Helper()
-	r := tr.plan(append([]string{cinnabarPlan}, args...)...)
+	r := tr.past(cinnabarPlan, args...)
 	r.want(tr.T, code)
 	tr.tokenless(r.stdout + r.stderr)
 	return r
@@ -166,7 +166,7 @@ func TestCinnabar(t *testing.T) {
 		r := tr.readOnly("--dry-run", cinnabarPlan)
 		const address = "(at (known after terraform.apply of hcloud_server.cinnabar, plans/cinnabar.star:"
 		r.want(t, 0, "terraform apply terraform/cinnabar: create 2", "hcloud_server.cinnabar: is created, costs money", "hcloud_ssh_key.admin: is created\n",
-			"wait for cinnabar "+address, "! destroy    clan.install cinnabar  clan machines install cinnabar "+address, "1 destroy, 3 changes")
+			"wait for cinnabar "+address, "! destroy    clan.install cinnabar  clan machines install cinnabar "+address, "1 destroy, 4 changes")
 		tr.tokenless(r.stdout + r.stderr)
 		if got := tr.inCloud(); got != nothingThere {
 			t.Errorf("the cloud has %s", got)
@@ -186,7 +186,7 @@ func TestCinnabar(t *testing.T) {
 	})
 	t.Run("it is installed and checked", func(t *testing.T) {
 		tr := tr.with(t)
-		tr.cinnabar(0, "--destroy", "cinnabar").want(t, 0, "terraform apply terraform/cinnabar: nothing to do", "clan.install done", "4 steps ok; 8 checks ok", "1 change")
+		tr.cinnabar(0, "--destroy", "cinnabar").want(t, 0, "terraform apply terraform/cinnabar: nothing to do", "clan.install done", "5 steps ok; 8 checks ok", "1 change")
 		if got, want := tr.exec("cinnabar", "readlink", "-f", "/run/current-system"), tr.built("nixosConfigurations.cinnabar.config.system.build.toplevel"); got != want {
 			t.Errorf("cinnabar runs %s, nix built %s", got, want)
 		}
@@ -245,10 +245,10 @@ func replaced(tr *trial) {
 	if now := tr.inCloud(); now != before {
 		tr.Errorf("the cloud had %s, and has %s", before, now)
 	}
-	r = tr.plan("--plan", saved, "--destroy", "cinnabar")
+	r = tr.past(cinnabarPlan, "--plan", saved, "--destroy", "cinnabar")
 	r.want(tr.T, 0, "hcloud_server.cinnabar deleted", "hcloud_server.cinnabar created", "THE KEY CHANGED from ", "it is another machine of that name", "clan.install done", "8 checks ok")
 	tr.tokenless(r.stderr)
-	tr.plan("--plan", saved, "--destroy", "cinnabar").want(tr.T, exitHeld, "cinnabar was rebooted since", "step server: the preview was: a destroy: terraform.apply")
+	tr.past(cinnabarPlan, "--plan", saved, "--destroy", "cinnabar").want(tr.T, exitHeld, "cinnabar was rebooted since", "step server: the preview was: a destroy: terraform.apply")
 }
 
 // moved gives the server another address, which only the cloud knows.
@@ -261,12 +261,12 @@ func moved(tr *trial) {
 	tr.edit("flake.nix", `labels.fleet = "other"`, `labels.fleet = "third"`)
 	tr.cinnabar(0, "--dry-run", "--out", saved, "--step", "server")
 	tr.atAddress(host.Address, tr.fleet.NoHost(5))
-	tr.plan("--plan", saved).want(tr.T, exitHeld, "what would be done now is not what the preview", "step server: terraform.apply terraform apply terraform/cinnabar: update 1: ")
+	tr.past(cinnabarPlan, "--plan", saved).want(tr.T, exitHeld, "what would be done now is not what the preview", "step server: terraform.apply terraform apply terraform/cinnabar: update 1: ")
 	if got := tr.inCloud(); !strings.Contains(got, tr.fleet.NoHost(5)) {
 		tr.Errorf("the cloud has %s", got)
 	}
 	tr.atAddress(tr.fleet.NoHost(5), host.Address)
-	tr.plan("--plan", saved).want(tr.T, 0, "hcloud_server.cinnabar updated")
+	tr.past(cinnabarPlan, "--plan", saved).want(tr.T, 0, "hcloud_server.cinnabar updated")
 }
 
 // atAddress changes an address that the cloud gives, behind everybody's back.

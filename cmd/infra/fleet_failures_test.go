@@ -12,7 +12,7 @@ import (
 
 func TestFailuresOnTheFleet(t *testing.T) {
 	t.Parallel()
-	tr := newTrial(t, "blackphos", "rosegold")
+	tr := newTrial(t, "cinnabar", "blackphos", "rosegold")
 	for _, h := range []string{"blackphos", "rosegold"} {
 		tr.exec(h, "mkdir", "-m", "1777", "/tmp/infra.lock") // the first run on a host makes it, and no dry run
 	}
@@ -116,13 +116,13 @@ p = plan(hosts = [mac], steps = [step(look), step(f, needs = [look]), step(g, ne
 		tr := tr.with(t)
 		tr.withClan()
 		tr.exec("blackphos", "sh", "-c", "echo 'exit 1' > /etc/lab-fault")
-		r := tr.plan("--step", "switch", blackphos)
-		r.want(t, 1, "plans/blackphos.star:", "nix.switch.activate on blackphos", "it runs no system of nix now", "hint: infra resume tries the same system again")
+		r := tr.past(blackphos, "--step", "switch")
+		r.want(t, 1, "plans/lib/mac.star:", "nix.switch.activate on blackphos", "it runs no system of nix now", "hint: infra resume tries the same system again")
 		if out, err := tr.fleet.Exec("blackphos", "readlink", "/run/current-system"); err == nil {
 			t.Errorf("blackphos runs %s", out)
 		}
 		tr.exec("blackphos", "rm", "/etc/lab-fault")
-		tr.plan(blackphos).want(t, 0)
+		tr.past(blackphos).want(t, 0)
 	})
 }
 

@@ -27,7 +27,8 @@ func TestTheFirstMigration(t *testing.T) {
 			r := tr.plan("--dry-run", "--detailed-exitcode", blackphos)
 			r.want(t, 3, "clan.vars.generate", "generate zerotier: identity (secret), network-id",
 				"answer password with ‹secret secrets/blackphos.yaml[user.password]›", "git commit: vars of blackphos",
-				"? unknown    nix.build", "(before the change)", system, "(known after nix.build, plans/blackphos.star:")
+				"? unknown    nix.build", "(before the change)", system, "(known after nix.build, plans/lib/mac.star:",
+				"gate stable(\"cinnabar\", \"7d\") is closed: it was never run")
 		})
 		if _, err := os.Stat(filepath.Join(tr.fleet.Project(), ".infra")); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("a dry run made .infra: %v", err)
@@ -38,7 +39,7 @@ func TestTheFirstMigration(t *testing.T) {
 	t.Run("it switches the host to the very path that nix built", func(t *testing.T) {
 		tr := tr.with(t)
 		stop := watchProcesses()
-		r := tr.plan(blackphos)
+		r := tr.past(blackphos)
 		seen = stop()
 		r.want(t, 0)
 		if got := tr.exec("blackphos", "readlink", "-f", "/run/current-system"); got != system {
@@ -103,7 +104,7 @@ compare_plan = plan(hosts = [mac], steps = [step(compare)])
 
 	t.Run("the second time there is no change", func(t *testing.T) {
 		tr := tr.with(t)
-		tr.unchanged(func() { tr.plan(blackphos).want(t, 0, "no change") })
+		tr.unchanged(func() { tr.past(blackphos).want(t, 0, "no change") })
 		tr.unchanged(func() { tr.plan("--dry-run", "--detailed-exitcode", blackphos).want(t, 0) })
 	})
 
@@ -112,7 +113,7 @@ compare_plan = plan(hosts = [mac], steps = [step(compare)])
 		if err := tr.fleet.SetGeneration(t.Context(), 2); err != nil {
 			t.Fatal(err)
 		}
-		tr.plan(blackphos).want(t, 0)
+		tr.past(blackphos).want(t, 0)
 		next := tr.built("darwinConfigurations.blackphos.system")
 		if got := tr.exec("blackphos", "readlink", "-f", "/run/current-system"); got != next || next == system {
 			t.Errorf("blackphos runs %s, nix built %s", got, next)
@@ -147,6 +148,11 @@ vps_plan = plan(hosts = [vps], steps = [step(deploy)])
 			t.Errorf("cinnabar runs %s, nix built %s", got, want)
 		}
 	})
+
+	t.Run("the Macs after it", func(t *testing.T) { theMacsAfterIt(tr.with(t)) })
+	t.Run("what a Mac loses is seen", func(t *testing.T) { losses(tr.with(t)) })
+	t.Run("a Mac goes back", func(t *testing.T) { goesBack(tr.with(t)) })
+	t.Run("nixos-unified leaves", func(t *testing.T) { cleanedUp(tr.with(t)) })
 }
 
 // placedVars are the secrets that the migration puts on the Mac: one that clan

@@ -123,7 +123,7 @@ func (tr *trial) creating(seconds int, args ...string) (*operator, *calling) {
 	before := polls()
 	tr.fault(fmt.Sprintf(`{"method": "POST", "path": "/servers", "slow": %d}`, seconds))
 	o := tr.operator()
-	c := o.start(slices.Concat([]string{"run", "--ssh-config", tr.fleet.SSHConfig(), cinnabarPlan}, onlyServer, args)...)
+	c := o.start(slices.Concat([]string{"run", "--ssh-config", tr.fleet.SSHConfig(), cinnabarPlan}, tr.passing(cinnabarPlan), onlyServer, args)...)
 	tr.cloudHas(`"name":"cinnabar"`)
 	for end := time.Now().Add(patience); polls() == before; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -240,7 +240,7 @@ func TestTerraformsFolders(t *testing.T) {
 		if err := os.WriteFile(rc, fmt.Appendf(nil, "provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", mirror), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		tr.infra("TF_CLI_CONFIG_FILE="+rc, "run", "--ssh-config", tr.fleet.SSHConfig(), "--step", "server", cinnabarPlan).
+		tr.infra(append([]string{"TF_CLI_CONFIG_FILE=" + rc, "run", "--ssh-config", tr.fleet.SSHConfig(), "--step", "server", cinnabarPlan}, tr.passing(cinnabarPlan)...)...).
 			want(t, exitFailed, "terraform init of ", "hetznercloud/hcloud was not found", mirror)
 		tr.cinnabar(0, "--dry-run", "--step", "server")
 	})

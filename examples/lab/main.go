@@ -1,7 +1,7 @@
 // Lab is the stand-in fleet: five hosts on this machine, on which infra's
 // plans are run for real.
 //
-//	go run ./examples/lab run plans/blackphos.star
+//	go run ./examples/lab run plans/blackphos.star --override stable:cinnabar --because "no week goes by"
 //	go run ./examples/lab up|down|status|shell HOST
 //	go run ./examples/lab up --systemd cinnabar
 //	go run ./examples/lab infra undo last

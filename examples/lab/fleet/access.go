@@ -68,6 +68,7 @@ func (f *Fleet) writeHost(h Host, hostCA, userCA ssh.Signer) error {
 		return err
 	}
 	return errors.Join(
+		f.writeMac(h),
 		os.MkdirAll(f.path("hosts", h.Name, "root"), 0o700),
 		f.write(0o644, h.Name+"\n", append(etc, "hostname")...),
 		f.write(0o644, hostNixConf, append(etc, "nix", "nix.conf")...),

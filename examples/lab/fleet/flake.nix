@@ -7,7 +7,14 @@
     let
       generation = import ./generation.nix;
       version = "25.11.${toString generation}";
-      zerotierId = host: builtins.substring 0 10 (builtins.hashString "sha256" host);
+      # The setup from before the clan. Nothing needs it any more.
+      nixos-unified = import ./modules/darwin;
+
+      # The server is the controller of the network that all hosts are in: the
+      # network's name begins with the controller's address.
+      network = "8056c2e21c000001";
+      zerotierId = host: builtins.substring 0 10 (if host == "cinnabar" then network else builtins.hashString "sha256" host);
+      fleet = [ "cinnabar" "blackphos" "rosegold" "argentum" "stibnite" ];
 
       # A derivation that /bin/sh builds with what the building machine has.
       shell = system: name: files: script: derivation (files // {
@@ -59,8 +66,6 @@
         if [ -e /etc/lab-fault ]; then . /etc/lab-fault; fi
       '';
 
-      # The server is the controller of the network that all hosts are in.
-      network = "8056c2e21c000001";
       controller = ''
         listnetworks)
               echo "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>"
@@ -73,6 +78,22 @@
               esac ;;
             '';
 
+      peer = host: ''
+        -j)
+              case "''${2:-}" in
+                info) echo '{"address":"${zerotierId host}","online":true,"version":"1.14.2"}' ;;
+                listnetworks) echo '[{"id":"${network}","name":"lab","status":"OK","type":"PRIVATE"}]' ;;
+                *) echo "usage: zerotier-cli -j info|listnetworks" >&2; exit 1 ;;
+              esac ;;
+            '';
+
+      # How the addresses end that zerotier makes of those of network and host, and the
+      # last number of the host's address in the lab.
+      meshed = builtins.concatStringsSep "\n" (builtins.genList (i:
+        let id = zerotierId (builtins.elemAt fleet i); part = builtins.substring;
+        in "fd*99:93${part 0 2 id}:${part 2 4 id}:${part 6 4 id}) to=${toString (i + 2)} ;;"
+      ) (builtins.length fleet));
+
       # The programs of a system: sw/bin is on every login's PATH.
       programs = system: host: service: kind: shell system "system-path" {
         zerotier = ''
@@ -83,7 +104,7 @@
           fi
           case "''${1:-}" in
             info | status) echo "200 info ${zerotierId host} 1.14.2 ONLINE" ;;
-            ${if kind == "nixos" then controller else ""}*) echo "usage: zerotier-cli info" >&2; exit 1 ;;
+            ${if kind == "nixos" then controller else peer host}*) echo "usage: zerotier-cli info" >&2; exit 1 ;;
           esac
         '';
         rebuild = ''
@@ -105,11 +126,31 @@
             *) echo "${version} (Stand-in)" ;;
           esac
         '';
-        passAsFile = [ "zerotier" "rebuild" "nixosVersion" ];
+        # The mesh is this machine's loopback: a host is in it that answers there.
+        ping6 = ''
+          #!/bin/sh
+          for to; do :; done
+          case "$to" in
+          ${meshed}
+          *) to= ;;
+          esac
+          if [ ! "$to" ] || [ ! -e ${service} ]; then
+            echo "ping6: UDP connect: No route to host" >&2
+            exit 2
+          fi
+          net=$(sed -n 's/^ListenAddress \(.*\)\..*/\1/p' /etc/ssh/sshd_config)
+          if timeout 3 bash -c "exec 3<>/dev/tcp/$net.$to/2222" 2>/dev/null; then
+            echo "1 packets transmitted, 1 packets received, 0.0% packet loss"
+          else
+            echo "1 packets transmitted, 0 packets received, 100.0% packet loss"
+            exit 2
+          fi
+        '';
+        passAsFile = [ "zerotier" "rebuild" "nixosVersion" "ping6" ];
       } ''
         mkdir -p $out/bin
         cp $zerotierPath $out/bin/zerotier-cli
-        ${if kind == "darwin" then "cp $rebuildPath $out/bin/darwin-rebuild" else "cp $nixosVersionPath $out/bin/nixos-version"}
+        ${if kind == "darwin" then "cp $rebuildPath $out/bin/darwin-rebuild; cp $ping6Path $out/bin/ping6" else "cp $nixosVersionPath $out/bin/nixos-version"}
         chmod 555 $out/bin/*
       '';
 

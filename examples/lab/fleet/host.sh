@@ -24,6 +24,7 @@ mkdir -p merged/nix
 mount -t tmpfs -o "size=$size,mode=755" nix merged/nix
 [ "$tree" ] || mount -t tmpfs -o mode=700 root merged/root
 cp -R "$state/hosts/$name/etc/." merged/etc/
+[ ! -d "$state/hosts/$name/disk" ] || cp -R "$state/hosts/$name/disk/." merged/
 [ ! -d "$state/hosts/$name/home" ] || cp -R "$state/hosts/$name/home/." merged/root/
 
 # The host's address is a loopback address, and yet leads through the cable.

@@ -39,6 +39,7 @@ func (f *Fleet) makeProject(ctx context.Context) error {
 		".gitignore":                   ".infra/\n.terraform/\n*.tfstate\n*.tfstate.*\n",
 		"terraform/cinnabar/README.md": "# cinnabar\n\nThe flake describes the server. Here are terraform's state, which is in no commit, and the lock file of its providers.\n",
 		".sops.yaml":                   fmt.Sprintf("creation_rules:\n  - path_regex: ^secrets/\n    age: %s\n", recipient),
+		"modules/darwin/default.nix":   "# What nixos-unified found by itself, from before the clan.\n{ }\n",
 		"docs/patterns.md":             "# Patterns\n\nEvery file is a flake-parts module.\n",
 	}
 	for _, h := range f.Hosts() {
