@@ -18,7 +18,7 @@ import (
 // infra on PATH.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "4") // what runs side by side waits more than it computes; the command line comes later, and counts
-	testscript.Main(tests{m}, map[string]func(){"infra": main, "infra-mortal": mortal})
+	testscript.Main(tests{m}, map[string]func(){"infra": main, "infra-mortal": mortal, "infra-stepped": stepped})
 }
 
 // tests removes what they share when all have ended.
@@ -61,7 +61,11 @@ var unraced = sync.OnceValue(func() (err error) {
 	}
 	cmd := exec.Command("go", "test", "-c", "-race=false", "-ldflags=-s -w", "-o", filepath.Join(unracedDir, "infra"), ".")
 	cmd.Stderr = os.Stderr
-	return errors.Join(cmd.Run(), os.Symlink("infra", filepath.Join(unracedDir, "infra-mortal")))
+	err = cmd.Run()
+	for _, name := range []string{"infra-mortal", "infra-stepped"} {
+		err = errors.Join(err, os.Symlink("infra", filepath.Join(unracedDir, name)))
+	}
+	return err
 })
 
 // TestScripts runs what a person would type, in testdata/script. UPDATE=1
