@@ -42,7 +42,7 @@ func (a *app) asker(yes bool, show reader) func(context.Context, string) (bool, 
 		}
 	}
 	return func(_ context.Context, question string) (bool, error) {
-		answer, err := a.answer(show, question+" [y/N] ")
+		answer, err := a.answer(show, printable(question)+" [y/N] ")
 		if err != nil {
 			return false, fmt.Errorf("%w: %q was not answered", runtime.ErrHeld, question)
 		}

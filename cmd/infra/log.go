@@ -51,9 +51,10 @@ code 1 then. Whoever can write the journal could make the whole chain anew: to
 be sure of that too, keep the head that it prints and compare.
 
 --prune 90d removes the runs that ended longer ago, with their outputs. What
-stays: the newest run, what has not ended, and of each plan the last run that
-was ok and the last such run that changed something, by which gates decide.
-With --dry-run it only says what it would remove.
+stays is what gates go by: of each plan all runs since the last whole one that
+was ok and changed something, what observations found failing since then, all
+observations of the last 90 days, decisions and rollbacks; and the newest run,
+and what has not ended. With --dry-run it only says what it would remove.
 
 With --json: {"schema": 1, "runs": [...]}, the newest first, or, for one run,
 {"schema": 1, "run": {..., "steps": [{..., "operations": [...]}]}}; --verify

@@ -36,6 +36,8 @@ type jsonRun struct {
 	Ops     int            `json:"ops"`
 	Changed int            `json:"changed"`
 	Folder  string         `json:"folder"` // of the outputs
+	// What a person said, of a decision.
+	Decision *jsonWord `json:"decision,omitempty"`
 	// How it was called, and what the plan was read from; absent where that
 	// was not recorded.
 	Options json.RawMessage  `json:"options,omitempty"`
@@ -149,7 +151,7 @@ func jsonRunOf(f folderOf, r journal.Run) jsonRun {
 	return jsonRun{
 		ID: r.ID, Plan: r.Plan, File: r.File, Title: r.Title, User: r.User, Machine: r.Host, Version: r.Version,
 		Started: r.Started, Ended: r.Ended, TookMS: millis(r.Took, r.Status != journal.Unfinished), Status: r.Status,
-		Error: failureOf(r.Err, r.Hint), Ops: r.Asked, Changed: r.Changed, Folder: f(r.ID), Options: r.Options, Sources: r.Sources,
+		Error: failureOf(r.Err, r.Hint), Ops: r.Asked, Changed: r.Changed, Folder: f(r.ID), Options: r.Options, Sources: r.Sources, Decision: jsonWordOf(r),
 	}
 }
 

@@ -23,9 +23,13 @@ import (
 func runTable(runs []journal.Run, now time.Time, p palette) string {
 	rows := [][]string{{p.dim("RUN"), p.dim("STARTED"), p.dim("PLAN"), p.dim("STATUS"), p.dim("TOOK"), p.dim("CHANGED"), p.dim("BY")}}
 	for _, r := range runs {
+		status, took, changed := p.status(r.Status, string(r.Status)), tookOr(r.Took, r.Ended.IsZero()), fmt.Sprintf("%d of %d", r.Changed, r.Asked)
+		if d := r.Call().Decision; d != nil {
+			status, took, changed = p.decided(d), "-", "-"
+		}
 		rows = append(rows, []string{
 			r.ID, r.Started.In(now.Location()).Format("2006-01-02 15:04") + p.dim(" ("+age(now.Sub(r.Started))+")"), printable(r.Plan),
-			p.status(r.Status, string(r.Status)), tookOr(r.Took, r.Ended.IsZero()), fmt.Sprintf("%d of %d", r.Changed, r.Asked),
+			status, took, changed,
 			printable(r.User + "@" + r.Host),
 		})
 	}
@@ -91,6 +95,10 @@ func (v runView) line(indent int, text string) {
 }
 
 func (v runView) print(r journal.Run) {
+	if d := r.Call().Decision; d != nil {
+		v.decision(r, d)
+		return
+	}
 	head := v.bold("run " + r.ID + " of " + printable(r.File))
 	if r.Title != "" {
 		head += v.dim(": " + oneLine(r.Title))
@@ -210,6 +218,12 @@ func (v runView) op(o journal.Op) {
 	v.failure(indent, o.Err, o.Hint)
 	if o.Err != "" && o.Pos.IsValid() {
 		v.line(indent, v.dim("at "+o.Pos.String()))
+	}
+	if by := doneBy(o); by != "" {
+		if strings.Contains(o.Show, "\n") {
+			v.line(indent, hang(printable(o.Show), strings.Repeat(" ", indent)))
+		}
+		v.line(indent, printable(by))
 	}
 	if o.Detail != "" {
 		v.line(indent, hang(printable(o.Detail), strings.Repeat(" ", indent)))
