@@ -27,6 +27,7 @@ var systemdTools = []tool{
 // host's login may have.
 var testTools = []tool{
 	{"age", "age"}, {"tmux", "tmux"}, {"gcc", "gcc libc6-dev"}, // go test -race links with it
+	{"chromium", "chromium"}, {"chromedriver", "chromium-driver"}, // the page of infra report is looked at
 	{"busybox", "busybox"}, {"zsh", "zsh"}, {"fish", "fish"}, {"tcsh", "tcsh"}, {"mksh", "mksh"},
 }
 
