@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,11 +19,11 @@ func (f runFlags) passed() map[string]string {
 	return passed
 }
 
-// hintsOf is what a person does about gates that hold a plan back.
+// hintsOf is what a person does about gates that hold a plan back, each once.
 func hintsOf(closed *engine.ClosedError) string {
 	var lines []string
 	for _, g := range closed.Gates {
-		if g.Hint != "" {
+		if g.Hint != "" && !slices.Contains(lines, g.Hint) {
 			lines = append(lines, g.Hint)
 		}
 	}

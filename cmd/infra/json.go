@@ -184,6 +184,7 @@ type jsonStep struct {
 	Doc   string   `json:"doc,omitempty"`
 	Needs []string `json:"needs,omitempty"`
 	Hosts []string `json:"hosts,omitempty"` // of a step that fans out
+	Human string   `json:"human,omitempty"` // what a person does, of a step that is theirs
 }
 
 type jsonCheck struct {
@@ -292,7 +293,7 @@ func jsonStartOf(s *runtime.RunStart) *jsonStart {
 		}
 	}
 	for _, step := range s.Steps {
-		js := jsonStep{Name: step.Name, Doc: printable(step.Doc)}
+		js := jsonStep{Name: step.Name, Doc: printable(step.Doc), Human: printable(step.Human)}
 		for _, n := range step.Needs {
 			js.Needs = append(js.Needs, n.Name)
 		}

@@ -154,6 +154,8 @@ func (w *words) header(e runtime.Event) string {
 	}
 	what := "run " + e.Run + " of "
 	switch {
+	case observes(e.Start):
+		what = "observation " + e.Run + " of "
 	case e.Start.DryRun:
 		what = "dry run of "
 	case e.Kind == runtime.RunResumed:

@@ -56,7 +56,8 @@ func newResume(a *app) *cobra.Command {
 		Short: "Go on with a run that failed, was stopped or was killed",
 		Long: `resume goes on with a run where it was. Steps that ended well hand their results
 on and are not run again. A step that was begun is entered again, and its
-operations are answered from the journal up to the first that had not ended.
+operations are answered from the journal up to the first that had not ended. A
+question to a person (step(human = ...)) that was not answered is asked again.
 
 An operation that was in flight may or may not have happened. What may be
 repeated is; about anything else a person is asked, or says it with --in-flight.
@@ -91,6 +92,7 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
 	waitFlag(fl, &f.wait)
 	destroyFlag(fl, &f.destroy)
+	didFlag(fl, &f.did)
 	_ = c.MarkFlagFilename("junit", "xml") // fails only for a flag that is not there
 	_ = c.RegisterFlagCompletionFunc("in-flight", cobra.FixedCompletions([]string{"done", "again"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
@@ -100,6 +102,9 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 func (a *app) resume(ctx context.Context, id string, f resumeFlags) error {
 	root, past, err := a.pastRun(id)
 	if err != nil {
+		return err
+	}
+	if err := refuseKind(past); err != nil {
 		return err
 	}
 	unlike := f.as(past)
@@ -146,8 +151,8 @@ func pastRun(root, id string) (*journal.Run, error) {
 // as takes over how the run was called.
 func (f *runFlags) as(past *journal.Run) error {
 	var c call
-	if past.File == journal.UnlockFile {
-		return exit{exitUsage, fmt.Errorf("%s is no run of a plan: a lock was broken then", past.ID)}
+	if err := refuseKind(past); err != nil {
+		return err
 	}
 	if err := json.Unmarshal(past.Options, &c); err != nil {
 		return exit{exitUsage, runtime.WithHint(fmt.Errorf("the journal does not say how run %s was called", past.ID), "an older infra recorded it: run the plan again")}
@@ -180,7 +185,6 @@ func (s *session) resume(past *journal.Run, f resumeFlags) error {
 	}
 	opts := s.options()
 	opts.Past, opts.Accept, opts.InFlight, opts.Reviewed = past, f.accept, engine.InFlight(f.inFlight), reviewed
-	opts.Decide = s.decider(s.to.show)
 	out, err := s.carryOut(file, opts)
 	return s.end(file, out, err)
 }

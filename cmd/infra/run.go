@@ -28,7 +28,7 @@ type runFlags struct {
 	steps, hosts            []string
 	sshConfig, flake, junit string
 	out, plan               string
-	destroy                 []string
+	destroy, did            []string
 	overrides               []string
 	because                 string
 	jobs                    int
@@ -54,6 +54,10 @@ side, and then runs its checks. Every operation is journaled before it starts.
 A plan that has gates (after = [...]) begins only when all are open; a dry run shows
 each with what is missing and when it can open. --override begins all the same,
 and is kept in the journal with its reason.
+
+A step that a person does (step(human = ...)) shows what, and asks whether it is
+done. --yes is no answer to that; --did STEP is. Where nobody is there, the step
+is held: infra resume asks again.
 
 With --dry-run nothing is changed: reads happen, builds are evaluated, and
 changes are shown with what they would do. Each operation is one of: no change,
@@ -102,6 +106,7 @@ that it was started from. Should the run end all the same, infra resume goes on.
 	fl.StringSliceVar(&f.hosts, "host", nil, "change only this host (repeatable)")
 	fl.BoolVar(&f.yes, "yes", false, "answer every question with yes")
 	destroyFlag(fl, &f.destroy)
+	didFlag(fl, &f.did)
 	fl.StringSliceVar(&f.overrides, "override", nil, "begin although this gate is closed, such as stable:cinnabar; wants --because (repeatable)")
 	fl.StringVar(&f.because, "because", "", "why --override is right, for the record")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
@@ -130,6 +135,9 @@ func (f runFlags) check(c *cobra.Command) error {
 		if c.Flags().Changed(name) && !f.dryRun {
 			return fmt.Errorf("--%s is for previews: it wants --dry-run", name)
 		}
+	}
+	if len(f.did) > 0 && f.dryRun {
+		return errors.New("--did says that a person has done a step: a dry run asks nobody")
 	}
 	switch because := strings.TrimSpace(f.because); {
 	case len(f.overrides) > 0 && because == "":
@@ -173,6 +181,10 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 	file, err := s.read(read, path)
 	if err != nil {
 		return err
+	}
+	if phases := file.Plan.Phases; len(phases) > 0 {
+		return exit{exitUsage, runtime.WithHint(fmt.Errorf("%s is made of other plans, and has nothing to run of its own: %s", file.Path, strings.Join(phases, ", ")),
+			"infra status shows which is next")}
 	}
 	p.in(s)
 	if err := p.verify(s.hard, path, file, s.options()); err != nil {

@@ -62,6 +62,7 @@ func (s *session) options() engine.Options {
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
 		Options: f.call(s.clock()), Clock: s.clock, Overrides: f.passed(), Stop: s.stop, Grace: f.grace, Version: version(),
 		Ask: s.asker(f.yes, s.to.show), Show: s.to.Read, MayDestroy: s.mayDestroy(f.destroy, s.to.show),
+		Decide: s.decider(s.to.show), Did: f.did, By: func(ctx context.Context) string { return whoDecides(ctx, s.root) },
 		TakeLock: takeLock(s.pool), Wait: f.wait, Here: s.here,
 	}
 }
@@ -95,6 +96,9 @@ func (s *session) end(file *interp.File, out engine.Outcome, err error) error {
 	var closed *engine.ClosedError
 	if errors.As(err, &closed) {
 		return exit{exitHeld, runtime.WithHint(err, "%s", hintsOf(closed))}
+	}
+	if errors.Is(err, engine.ErrSelection) {
+		return exit{exitUsage, err}
 	}
 	if err != nil {
 		return err

@@ -175,6 +175,9 @@ func (t *tally) next() []advice {
 		goOn = "goes on with what is left, once it is mended"
 	}
 	list := []advice{{"infra resume " + t.run, goOn}}
+	if observes(t.start) {
+		list = nil
+	}
 	if t.canUndo() {
 		list = append(list, advice{"infra undo " + t.run, "takes back what was done"})
 	}
