@@ -110,22 +110,6 @@ func (e *ClosedError) Error() string {
 	return fmt.Sprintf("%s is held back, and nothing was done:%s", e.Plan, strings.Join(lines, ""))
 }
 
-// instant is this moment as the gates see it.
-func (o *Options) instant() clock.Instant {
-	if o.Clock == nil {
-		return clock.Now()
-	}
-	return o.Clock()
-}
-
-// now is this moment as the journal has it.
-func (o *Options) now() time.Time {
-	if o.Clock == nil {
-		return time.Now()
-	}
-	return o.Clock().Wall
-}
-
 // stamp keeps with how the run was called when it begins: what was asked and waited
 // for since then is no part of it.
 func (r *run) stamp(began clock.Instant) {
