@@ -19,7 +19,7 @@ func doneSpec() call.Spec {
 		Level:   call.InFile,
 		Doc:     "A gate that opens when a whole run of a plan has ended well. It closes when a later run fails after a change, or when the run is taken back, as by infra undo or infra rollback.",
 		Returns: "gate",
-		Example: `second = plan(after = [done("cinnabar")], steps = [step(lambda: log("hello"), name = "greet")])`,
+		Example: `once_done = [done("cinnabar")] # plan(after = once_done, ...)`,
 	}, func(c *call.Call, a planGateArgs) (starlark.Value, error) {
 		return &runtime.Gate{Kind: runtime.GateDone, Of: string(a.Plan), Pos: c.Pos}, nil
 	})
@@ -39,7 +39,7 @@ func stableSpec() call.Spec {
 		Doc: "A gate that opens when a plan has been done, and seen to be well, for some time. The time begins with the end of the last run that changed something. " +
 			"It begins anew after an observation in which a required check failed, and after a gap in which nobody looked: infra verify does, and so does a run that changes nothing.",
 		Returns: "gate",
-		Example: `third = plan(after = [stable("cinnabar", "7d", at_least = "1/day")], steps = [step(lambda: log("hello"), name = "greet")])`,
+		Example: `a_week_later = [stable("cinnabar", "7d", at_least = "1/day")] # plan(after = a_week_later, ...)`,
 	}, newStable)
 }
 
@@ -67,7 +67,7 @@ func approvedSpec() call.Spec {
 		Level:   call.InFile,
 		Doc:     "A gate that a person opens: infra decide NAME go. It closes when a person says no-go.",
 		Returns: "gate",
-		Example: `fourth = plan(after = [approved("weekend-window")], steps = [step(lambda: log("hello"), name = "greet")])`,
+		Example: `when_allowed = [approved("weekend-window")] # plan(after = when_allowed, ...)`,
 	}, func(c *call.Call, a approvedArgs) (starlark.Value, error) {
 		return &runtime.Gate{Kind: runtime.GateApproved, Of: string(a.Name), Pos: c.Pos}, nil
 	})
@@ -80,7 +80,7 @@ func goSpec() call.Spec {
 		Doc: "A gate that opens when the checks of a plan say GO: all held when they were run last. Where only optional ones failed it is a CONDITIONAL GO, " +
 			"and wants a person's word that knows of them: infra decide PLAN go. It is closed where a required check failed, and where a person said no-go.",
 		Returns: "gate",
-		Example: `fifth = plan(after = [go("validation")], steps = [step(lambda: log("hello"), name = "greet")])`,
+		Example: `on_go = [go("validation")] # plan(after = on_go, ...)`,
 	}, func(c *call.Call, a planGateArgs) (starlark.Value, error) {
 		return &runtime.Gate{Kind: runtime.GateGo, Of: string(a.Plan), Pos: c.Pos}, nil
 	})

@@ -19,6 +19,7 @@ import (
 
 	"infra/examples/lab/fleet"
 	"infra/runtime"
+	"infra/runtime/clock"
 	"infra/runtime/journal"
 )
 
@@ -57,7 +58,7 @@ p = plan(hosts = hosts, steps = [first_step, between_step, step(last, each = hos
 // kills itself at one of the moments in the file MOMENTS, or some time AFTER it:
 // at the first that it comes to once it has let SKIP of them pass.
 func mortal() {
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, clock: clock.Now}
 	f := runFlags{sshConfig: os.Getenv("SSH_CONFIG"), wait: time.Minute, grace: time.Second}
 	moments, _ := os.ReadFile(os.Getenv("MOMENTS"))
 	show := &deadly{reader: newPlain(os.Stderr, false, false), moments: strings.Split(string(moments), "\n")}

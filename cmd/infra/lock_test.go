@@ -243,7 +243,7 @@ func TestTwoOperatorsOnAHost(t *testing.T) {
 		a.ends(first, exitFailed, "the connection to blackphos")
 		b.ends(b.start("log"), exitOK, "unlock blackphos")
 		b.ends(b.start("log", kept[1]), exitOK, "of infra unlock", "held by ", "because it hangs", "by root on ")
-		b.ends(b.start("resume", kept[1]), exitUsage, "nothing to go on with")
+		b.ends(b.start("resume", kept[1]), exitUsage, "is no run of a plan")
 		b.ends(b.start("undo", kept[1]), exitUsage, "is no run of a plan")
 		b.ends(b.start("log", "last"), exitOK, "of a.star")
 		b.ends(b.start("log", "--verify"), exitOK, "whole")

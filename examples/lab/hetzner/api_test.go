@@ -186,8 +186,10 @@ func TestWhatServersDo(t *testing.T) {
 	s.api.tasks.Wait()
 	s.want(422, "POST", "/v1/servers/1002/actions/change_type", `{"server_type": "cx22"}`, "invalid_server_type")
 	s.want(200, "PUT", "/v1/servers/1002", `{"labels": {"c": "d"}}`, `"labels":{"c":"d"}`)
+	s.mu.Lock() // it does not end before it is looked at
 	s.want(200, "DELETE", "/v1/servers/1002", "", `"command":"delete_server"`)
 	s.want(200, "GET", "/v1/servers/1002", "", `"status":"deleting"`)
+	s.mu.Unlock()
 	done := s.hardware()
 	s.want(404, "GET", "/v1/servers/1002", "")
 	want := []string{"create cinnabar [" + aKey + "]", "power cinnabar true", "power cinnabar false", "power cinnabar true", "create cinnabar [" + aKey + "]",
