@@ -167,6 +167,9 @@ func ignoreByGit(dir string) error {
 // that an earlier journal left would be replayed into the new one.
 func create(dir, path string) error {
 	if left, err := os.Stat(path + "-wal"); err == nil && left.Size() > 0 {
+		if _, err := os.Stat(path); err == nil { // another process has just made it, and writes
+			return nil
+		}
 		return fmt.Errorf("%s is gone but %s-wal is still there: put the former back, or move the latter away", path, path)
 	}
 	tmp, err := os.CreateTemp(dir, fileName+".new-*") // its mode is 0600, and SQLite's other files take theirs from it

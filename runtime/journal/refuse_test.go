@@ -118,6 +118,19 @@ func TestLeftoversAreNotAdopted(t *testing.T) {
 	}
 }
 
+// TestTheFirstTwoAtOnce: whoever finds no journal, and then that another process has
+// made one and writes, takes that one.
+func TestTheFirstTwoAtOnce(t *testing.T) {
+	root := t.TempDir()
+	j := open(t, root)
+	record(t, j, wholeRun()...)
+	dir := filepath.Join(root, ".infra")
+	before := content(t, filepath.Join(dir, "journal.db"))
+	if err := create(dir, filepath.Join(dir, "journal.db")); err != nil || content(t, filepath.Join(dir, "journal.db")) != before {
+		t.Errorf("it is refused, or made anew: %v", err)
+	}
+}
+
 func TestPathsNeedNoQuoting(t *testing.T) {
 	root := filepath.Join(t.TempDir(), "a ?b#c%20d;e")
 	if err := os.Mkdir(root, 0o700); err != nil {
