@@ -56,7 +56,7 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 	for n := 0; n < 100; n += 3 { // the header, and the schema
 		offsets = append(offsets, n)
 	}
-	for range 200 {
+	for range 120 {
 		offsets = append(offsets, random.IntN(len(whole)))
 	}
 	for _, n := range offsets {
