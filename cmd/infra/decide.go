@@ -93,7 +93,10 @@ func (a *app) decide(ctx context.Context, name string, isGo bool, f decideFlags)
 	case !yes:
 		return exit{exitHeld, fmt.Errorf("%w: nothing was recorded", runtime.ErrHeld)}
 	}
-	d := journal.Decision{Go: isGo, Because: printable(strings.TrimSpace(f.because)), By: whoDecides(ctx, root), Evidence: seen.verdict.Run, Despite: seen.verdict.Failed}
+	d := journal.Decision{Go: isGo, Because: printable(strings.TrimSpace(f.because)), By: whoDecides(ctx, root), Evidence: seen.verdict.Run}
+	if isGo {
+		d.Despite = seen.verdict.Failed
+	}
 	kept := deciding{root, on.name, d, a.clock()}
 	run, err := kept.journaled()
 	if err != nil {
