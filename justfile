@@ -25,9 +25,9 @@ test-nix CLIENT HOST *ARGS:
 lab *ARGS:
     go run ./examples/lab {{ARGS}}
 
-# start-up, reading a large plan, memory; beside ansible
-bench:
-    go run ./examples/bench
+# start-up, reading, dry runs, the journal, status, terraform, hosts, a switch; beside ansible, or the same by hand
+bench *NAMES:
+    go run ./examples/bench {{NAMES}}
 
 # rewrite the expected outputs; review the difference
 golden:

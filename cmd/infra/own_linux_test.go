@@ -45,12 +45,6 @@ func TestTheOwnMachine(t *testing.T) {
 		cmd.Dir = project
 		return cmd
 	}
-	said := outcomeOf(program("run", "--ssh-config", "ssh_config", "--dry-run", "t.star"))
-	said.want(t, exitOK, "here is this machine: of a step's hosts it goes last\n")
-	if strings.Contains(said.stderr, "there is this machine") || strings.Contains(said.stderr, "terminal") {
-		t.Errorf("it says\n%s", said.stderr)
-	}
-
 	for _, tt := range []struct {
 		name string
 		take func(*testing.T, *exec.Cmd) (start, take func() error)

@@ -58,13 +58,17 @@ func (s *session) read(how func(context.Context, string) (*interp.File, error), 
 // options are what the engine is told, whatever begins a run.
 func (s *session) options() engine.Options {
 	f := s.flags
-	return engine.Options{
+	opts := engine.Options{
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
 		Options: f.call(s.clock()), Clock: s.clock, Overrides: f.passed(), Stop: s.stop, Grace: f.grace, Version: version(),
 		Ask: s.asker(f.yes, s.to.show), Show: s.to.Read, MayDestroy: s.mayDestroy(f.destroy, s.to.show),
 		Decide: s.decider(s.to.show), Did: f.did, By: func(ctx context.Context) string { return whoDecides(ctx, s.root) },
 		TakeLock: takeLock(s.pool), Wait: f.wait, Here: s.here,
 	}
+	if f.dryRun {
+		opts.Here = nil // for the order of what changes nothing, ssh is not asked about each host of the plan
+	}
+	return opts
 }
 
 // here says whether a host is the machine that infra runs on. A run that may change
@@ -74,12 +78,8 @@ func (s *session) here(ctx context.Context, h *runtime.Host) bool {
 	if !s.pool.IsHere(ctx, h) {
 		return false
 	}
-	note := h.Name + " is this machine: of a step's hosts it goes last"
-	if !s.flags.dryRun {
-		s.detach()
-		note += "; the run goes on if this terminal ends (infra log --follow shows it elsewhere)"
-	}
-	fmt.Fprintln(s.words(), printable(note))
+	s.detach()
+	fmt.Fprintln(s.words(), printable(h.Name+" is this machine: of a step's hosts it goes last; the run goes on if this terminal ends (infra log --follow shows it elsewhere)"))
 	return true
 }
 

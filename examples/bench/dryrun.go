@@ -35,7 +35,7 @@ const (
 
 // dryRuns measures previews of 1,000 and of 4,000 hosts, of which no peer has
 // a like: what is called so elsewhere either runs nothing or asks the hosts.
-func dryRuns(ctx context.Context, dir string, out io.Writer) error {
+func dryRuns(ctx context.Context, out io.Writer, dir string) error {
 	infra := filepath.Join(dir, "infra")
 	took := map[int]time.Duration{}
 	fmt.Fprint(out, "\n| dry run | wall | cpu | memory |\n|---|---|---|---|\n")

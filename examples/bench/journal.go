@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ const (
 )
 
 // benchJournal measures what the journal adds to a run, on the disk of dir.
-func benchJournal(out io.Writer, dir string) error {
+func benchJournal(_ context.Context, out io.Writer, dir string) error {
 	many, err := recording(dir, recordWorkers, recordedOps, recordOne)
 	if err != nil {
 		return err
