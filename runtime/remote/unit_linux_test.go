@@ -36,6 +36,7 @@ func TestUnits(t *testing.T) {
 	l := &unitLab{fleet: f, here: &runtime.Host{Name: "cinnabar"}, other: &runtime.Host{Name: "rosegold"}, plain: &runtime.Host{Name: "blackphos"}}
 	for _, test := range []unitTest{
 		{"two hosts", unitTwoHosts}, {"lost", unitLost}, {"no disk", unitNoDisk}, {"refused", unitRefused}, {"bash", unitBash},
+		{"stopped as it ends", unitStoppedAtItsEnd},
 		{"side by side", unitSideBySide}, {"we are killed", unitCrashes}, {"power cut", unitPowerCut}, {"reboot", unitReboot},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, l) })
@@ -340,6 +341,22 @@ func unitRefused(t *testing.T, l *unitLab) {
 	must(t, p.Forget(inTime(t), l.other, c.Command))
 	if left := l.sh(t, l.other, "ls -A /run/infra /var/lib/infra/ops | grep "+c.Unit+" || true"); left != "" {
 		t.Errorf("left: %s", left)
+	}
+}
+
+// What stops the unit while the end of its command is written down leaves that be.
+func unitStoppedAtItsEnd(t *testing.T, l *unitLab) {
+	l.sh(t, l.here, "printf '#!/bin/sh\ncase $2 in 143) sleep .5;; esac; exec /bin/ln \"$@\"\n' >/usr/local/sbin/ln; chmod +x /usr/local/sbin/ln")
+	defer l.sh(t, l.here, "rm /usr/local/sbin/ln")
+	c := l.command("echo up; exit 143")
+	_, done := l.begun(t, inTime(t), l.pool(t), l.here, c)
+	l.sh(t, l.here, "until pgrep -f 'sbin/ln -s 14[3]'; do sleep .05; done; systemctl stop infra-"+c.Unit)
+	if err := <-done; err == nil || errors.Is(err, runtime.ErrUntold) {
+		t.Error(err)
+	}
+	s, err := l.pool(t).Settle(inTime(t), l.here, c.Command)
+	if want := (Settled{Fate: runtime.Done, Exit: Exit{143, "TERM"}}); err != nil || s != want {
+		t.Errorf("%+v, %v", s, err)
 	}
 }
 

@@ -35,7 +35,8 @@ const (
 // What it is given is open, and the files are gone, before it begins. It has
 // begun when it holds the claim and the disk has that. What stops the unit sends
 // TERM to all of its processes: by its trap this one lives to tell how the command
-// ended, and those that copy its output see that to its end.
+// ended, what it runs to tell that is deaf to it, and those that copy its output see that
+// to its end.
 //
 // Output goes through pipes, not straight to files, because many a script
 // writes to /dev/stderr, and opening that empties a file. tee goes on when its
@@ -62,7 +63,7 @@ __o err <$__d/err.pipe 5<&- 6<&- &
  exec $__e /bin/sh -c 'command -v "$1" >/dev/null || { echo "$1 is not installed (not on PATH)"; exit 127; } >&2;
   echo %s >&2; exec "$@"' sh "$@"
 ) <&5 >$__d/out.pipe 2>$__d/err.pipe 5<&-;
-__v=$?; ln -s $__v $__s.end; echo "r $__v" >>$__d/state; wait;
+__v=$?; trap "" TERM; ln -s $__v $__s.end; echo "r $__v" >>$__d/state; trap : TERM; wait;
 sync ${__s%%/*};
 find ${__d%%/*} ${__s%%/*} -mindepth 1 -maxdepth 1 -mtime +%d | while IFS= read -r __x; do
  __y=${__x##*/}; systemctl -q is-active infra-${__y%%.end} || rm -rf "$__x";
