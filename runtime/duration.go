@@ -48,3 +48,6 @@ func FormatDuration(d time.Duration) string {
 	}
 	return ""
 }
+
+// FormatTime prints a moment to the minute, in UTC: "2026-03-09 09:04 UTC".
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -36,7 +36,7 @@ func TestActivationOutlastsItsSession(t *testing.T) {
 			t.Parallel()
 			shell, err := exec.LookPath(tt.shell)
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			dir := t.TempDir()
 			watchdog, hold := dir+"/watchdog", dir+"/hold"

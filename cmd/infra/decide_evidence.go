@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/gates"
 	"infra/runtime/journal"
@@ -72,14 +69,8 @@ func undecidable(root, name string, all *projectPlans, why error) error {
 		broken = append(broken, u.file+" cannot be read: "+firstProblem(u.err))
 	}
 	err := fmt.Errorf("nothing is called %q: no plan of the project, and no word that approved() waits for%s", name, bullets(broken))
-	names := decidables(all)
-	switch near := builtins.Nearest(name, names); {
-	case near != "":
-		return runtime.WithHint(err, "did you mean %s? There are: %s", near, strings.Join(names, ", "))
-	case len(names) > 0:
-		return runtime.WithHint(err, "there are: %s", strings.Join(names, ", "))
-	}
-	return runtime.WithHint(err, `a plan is bound in a .star file of the project's root, or of its folder plans; after = [approved("%s")] waits for a word`, name)
+	return notThere(err, name, decidables(all),
+		fmt.Sprintf(`a plan is bound in a .star file of the project's root, or of its folder plans; after = [approved("%s")] waits for a word`, name))
 }
 
 // evidence is what is known of what a person decides on.
@@ -92,13 +83,11 @@ type evidence struct {
 
 // evidence reads what is known.
 func (a *app) evidence(root string, on *subject) (*evidence, error) {
-	ledger, err := journal.Read(root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	ledger, err := journal.ReadIfAny(root)
+	if err != nil {
 		return nil, err
 	}
-	if ledger != nil {
-		defer func() { _ = ledger.Close() }() // nothing was written
-	}
+	defer func() { _ = ledger.Close() }() // nothing was written
 	e := &evidence{on: on}
 	record := gates.At(a.clock(), ledger)
 	if e.verdict, err = record.Verdict(on.name); err != nil || on.plan == nil {
@@ -154,7 +143,7 @@ func (e *evidence) checks(w palette, line func(string)) {
 	}
 	switch s := e.standing; {
 	case s.Done != nil:
-		line(fmt.Sprintf("  done by run %s, which ended at %s", s.Done.ID, s.Done.Over().Wall.UTC().Format("2006-01-02 15:04 UTC")))
+		line(fmt.Sprintf("  done by run %s, which ended at %s", s.Done.ID, runtime.FormatTime(s.Done.Over().Wall)))
 	default:
 		line("  not done: " + printable(s.Why))
 	}

@@ -42,7 +42,7 @@ func (w *words) gate(g runtime.GateState) string {
 	}
 	line := w.change("gate "+name+" is closed") + ": " + why
 	if !g.From.IsZero() {
-		line += "; it can open at " + g.From.UTC().Format("2006-01-02 15:04 UTC") + " at the earliest"
+		line += "; it can open at " + runtime.FormatTime(g.From) + " at the earliest"
 	}
 	if g.Hint != "" {
 		line += "\n  " + w.dim("hint: "+oneLine(g.Hint))

@@ -12,6 +12,7 @@ import (
 	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
+	"infra/runtime/interp"
 	"infra/runtime/phases"
 )
 
@@ -29,7 +30,7 @@ func allPlans(ctx context.Context, root string) projectPlans {
 	var wholes []phases.Source
 	e := engine.New(root, builtins.All(builtins.Deps{Root: root}))
 	ctx = runtime.WithPrint(ctx, func(string) {})
-	for _, path := range planPaths(root) {
+	for _, path := range interp.PlanFiles(root) {
 		file, err := e.Read(ctx, path)
 		switch {
 		case err == nil && len(file.Plan.Phases) > 0:
@@ -141,12 +142,18 @@ func (all *projectPlans) find(root, name string) (*phases.Source, error) {
 			return nil, u.err
 		}
 	}
-	err := fmt.Errorf("there is no plan %q in the project", name)
+	return nil, notThere(fmt.Errorf("there is no plan %q in the project", name), name, there,
+		"a plan is bound in a .star file of the project's root, or of its folder plans")
+}
+
+// notThere adds to the error about a name what there is, or, where there is nothing,
+// how that is made.
+func notThere(err error, name string, there []string, made string) error {
 	switch near := builtins.Nearest(name, there); {
 	case near != "":
-		return nil, runtime.WithHint(err, "did you mean %s? There are: %s", near, strings.Join(there, ", "))
+		return runtime.WithHint(err, "did you mean %s? There are: %s", near, strings.Join(there, ", "))
 	case len(there) > 0:
-		return nil, runtime.WithHint(err, "there are: %s", strings.Join(there, ", "))
+		return runtime.WithHint(err, "there are: %s", strings.Join(there, ", "))
 	}
-	return nil, runtime.WithHint(err, "a plan is bound in a .star file of the project's root, or of its folder plans")
+	return runtime.WithHint(err, "%s", made)
 }

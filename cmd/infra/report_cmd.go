@@ -5,14 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"infra/builtins"
-	"infra/runtime/engine"
-	"infra/runtime/gates"
 	"infra/runtime/journal"
 	"infra/runtime/phases"
 )
@@ -83,17 +79,13 @@ func (a *app) reportHTML(ctx context.Context, file string) error {
 
 // storyPage is what the page of the project at root says at this moment.
 func (a *app) storyPage(ctx context.Context, root string) (*storyPage, error) {
-	ledger, err := journal.Read(root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	ledger, err := journal.ReadIfAny(root)
+	if err != nil {
 		return nil, err
 	}
-	if ledger != nil {
-		defer func() { _ = ledger.Close() }() // nothing was written
-	}
+	defer func() { _ = ledger.Close() }() // nothing was written
 	all := allPlans(ctx, root)
-	now := a.clock()
-	e := engine.New(root, builtins.All(builtins.Deps{Root: root}))
-	view, err := phases.Of(all.plans, phases.Book{Now: now, Record: gates.At(now, ledger), Ledger: ledger, Alive: e.Alive})
+	view, err := phases.Of(all.plans, a.book(root, ledger))
 	if err != nil {
 		return nil, err
 	}

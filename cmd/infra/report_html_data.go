@@ -296,7 +296,7 @@ func minute(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	return t.UTC().Format("2006-01-02 15:04 UTC")
+	return runtime.FormatTime(t)
 }
 
 // percent prints a part of 1 without claiming that all of it is what nearly all is.

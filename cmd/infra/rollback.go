@@ -201,7 +201,7 @@ func (a *app) declaredNames(c *cobra.Command, args []string, _ string) ([]cobra.
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	found, _ := declarations(c.Context(), root, planPaths(root))
+	found, _ := declarations(c.Context(), root, interp.PlanFiles(root))
 	var names []cobra.Completion
 	for _, d := range found {
 		names = append(names, cobra.CompletionWithDesc(d.host.Name, cmp.Or(d.host.SSH, d.host.Name)+", "+d.host.System))

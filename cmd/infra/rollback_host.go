@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
+	"infra/runtime/interp"
 )
 
 // A declaration is a host, and the file whose reading declares it.
@@ -25,26 +25,13 @@ type unread struct {
 	err  error
 }
 
-// planPaths are the files in which a project's hosts are looked for.
-func planPaths(root string) []string {
-	var all []string
-	for _, pattern := range []string{"*.star", "plans/*.star"} {
-		paths, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for a bad pattern
-		all = append(all, paths...)
-	}
-	return all
-}
-
 // declarations are the hosts that files declare, those that are the same in several
 // once. Reading them has no effect, and what they print is not shown.
 func declarations(ctx context.Context, root string, paths []string) (found []declaration, not []unread) {
 	e := engine.New(root, builtins.All(builtins.Deps{Root: root}))
 	ctx = runtime.WithPrint(ctx, func(string) {})
 	for _, path := range paths {
-		file := path
-		if rel, err := filepath.Rel(root, path); err == nil {
-			file = filepath.ToSlash(rel)
-		}
+		file := fromRoot(root, path)
 		hosts, err := e.Hosts(ctx, path)
 		if err != nil {
 			not = append(not, unread{file, err})
@@ -67,7 +54,7 @@ func sameHost(a, b *runtime.Host) bool {
 // one that is named. A file that cannot be read keeps nobody from a host that another
 // one declares.
 func (a *app) declaredHost(ctx context.Context, root, name, plan string) (*runtime.Host, error) {
-	paths := planPaths(root)
+	paths := interp.PlanFiles(root)
 	if plan != "" {
 		path, err := filepath.Abs(plan)
 		if err != nil {
@@ -112,14 +99,8 @@ func undeclared(name, plan string, found []declaration, not []unread) error {
 		where = plan + " does not declare"
 	}
 	err := fmt.Errorf("%s a host %q%s", where, name, bullets(broken))
-	near := builtins.Nearest(name, names)
-	switch {
-	case near != "":
-		return runtime.WithHint(err, "did you mean %s? There are: %s", near, strings.Join(names, ", "))
-	case len(names) > 0:
-		return runtime.WithHint(err, "there are: %s", strings.Join(names, ", "))
-	}
-	return runtime.WithHint(err, `a host is declared by host("%s", system = "x86_64-linux") in a .star file of the project's root, or of its folder plans; --plan names another file`, name)
+	return notThere(err, name, names,
+		fmt.Sprintf(`a host is declared by host("%s", system = "x86_64-linux") in a .star file of the project's root, or of its folder plans; --plan names another file`, name))
 }
 
 // firstProblem is what is wrong with a file, in one line.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strconv"
 	"strings"
 
@@ -111,14 +110,11 @@ func (a *app) standing(ctx context.Context, root, plan string) (*standing, error
 			return nil, exit{exitUsage, err}
 		}
 	}
-	ledger, err := journal.Read(root)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	ledger, err := journal.ReadIfAny(root)
+	if err != nil {
 		return nil, err
-	default:
-		defer func() { _ = ledger.Close() }() // nothing was written
 	}
+	defer func() { _ = ledger.Close() }() // nothing was written
 	book := a.book(root, ledger)
 	if s.view, err = phases.Of(s.all.plans, book); err != nil || asked == nil {
 		return s, err

@@ -287,4 +287,4 @@ func (v *statusView) hosts(list []phases.Host) string {
 }
 
 // gateTime is a moment as gates name it.
-func gateTime(t time.Time) string { return whole(t.UTC().Format("2006-01-02 15:04 UTC")) }
+func gateTime(t time.Time) string { return whole(runtime.FormatTime(t)) }

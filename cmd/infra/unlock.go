@@ -14,6 +14,7 @@ import (
 	"infra/builtins"
 	"infra/runtime"
 	"infra/runtime/engine"
+	"infra/runtime/interp"
 	"infra/runtime/remote"
 )
 
@@ -142,12 +143,9 @@ func hostsOf(ctx context.Context, root string) []*runtime.Host {
 	e := engine.New(root, builtins.All(builtins.Deps{Root: root}))
 	ctx = runtime.WithPrint(ctx, func(string) {})
 	var hosts []*runtime.Host
-	for _, pattern := range []string{"*.star", "plans/*.star"} {
-		paths, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for a bad pattern
-		for _, path := range paths {
-			if file, err := e.Read(ctx, path); err == nil {
-				hosts = append(hosts, file.Plan.Hosts...)
-			}
+	for _, path := range interp.PlanFiles(root) {
+		if file, err := e.Read(ctx, path); err == nil {
+			hosts = append(hosts, file.Plan.Hosts...)
 		}
 	}
 	return hosts

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -44,13 +42,11 @@ type gathering struct {
 // gather reads the plans that are to be looked at. Which phases were run is asked of
 // the journal.
 func (v *verifier) gather() ([]sighted, error) {
-	ledger, err := journal.Read(v.root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	ledger, err := journal.ReadIfAny(v.root)
+	if err != nil {
 		return nil, err
 	}
-	if ledger != nil {
-		defer func() { _ = ledger.Close() }() // nothing was written
-	}
+	defer func() { _ = ledger.Close() }() // nothing was written
 	g := &gathering{verifier: v, record: gates.At(v.clock(), ledger), seen: map[string]bool{}}
 	if len(v.names) == 0 {
 		return g.everything()

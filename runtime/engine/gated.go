@@ -2,9 +2,7 @@ package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -13,6 +11,7 @@ import (
 	"infra/runtime"
 	"infra/runtime/clock"
 	"infra/runtime/gates"
+	"infra/runtime/interp"
 	"infra/runtime/journal"
 )
 
@@ -26,13 +25,11 @@ func (e *Engine) gates(r *run) ([]runtime.GateState, error) {
 	if len(r.plan.After) == 0 || r.opts.Past != nil {
 		return nil, nil
 	}
-	ledger, err := journal.Read(e.root)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	ledger, err := journal.ReadIfAny(e.root)
+	if err != nil {
 		return nil, err
 	}
-	if ledger != nil {
-		defer func() { _ = ledger.Close() }() // nothing was written
-	}
+	defer func() { _ = ledger.Close() }() // nothing was written
 	record := gates.At(r.opts.instant(), ledger)
 	record.Known, record.Nearest = planNames(e.root), builtins.Nearest
 	states, err := record.States(r.plan)
@@ -45,11 +42,8 @@ func (e *Engine) gates(r *run) ([]runtime.GateState, error) {
 // planNames are the names that the project's plan files give plans.
 func planNames(root string) []string {
 	names := []string{}
-	for _, pattern := range []string{"*.star", "plans/*.star"} {
-		paths, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for a bad pattern
-		for _, path := range paths {
-			names = append(names, strings.TrimSuffix(filepath.Base(path), ".star"))
-		}
+	for _, path := range interp.PlanFiles(root) {
+		names = append(names, strings.TrimSuffix(filepath.Base(path), ".star"))
 	}
 	return names
 }
@@ -104,7 +98,7 @@ func (e *ClosedError) Error() string {
 	for i, g := range e.Gates {
 		lines[i] = fmt.Sprintf("\n  %s: %s", g.Gate, g.Why)
 		if !g.From.IsZero() {
-			lines[i] += fmt.Sprintf("; it can open at %s at the earliest", g.From.UTC().Format("2006-01-02 15:04 UTC"))
+			lines[i] += fmt.Sprintf("; it can open at %s at the earliest", runtime.FormatTime(g.From))
 		}
 	}
 	return fmt.Sprintf("%s is held back, and nothing was done:%s", e.Plan, strings.Join(lines, ""))

@@ -142,7 +142,7 @@ func said(d *journal.Decision) string {
 	return fmt.Sprintf("%s decided %s: %s", d.By, word, d.Because)
 }
 
-func at(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func at(t time.Time) string { return runtime.FormatTime(t) }
 
 func count(n int, what string) string {
 	if n == 1 {

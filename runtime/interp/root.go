@@ -32,3 +32,14 @@ func FindRoot(dir string) (string, error) {
 	}
 	return dir, nil
 }
+
+// PlanFiles are the files of a project in which its plans are looked for, and what
+// they share: those of its root, and of its folder plans.
+func PlanFiles(root string) []string {
+	var all []string
+	for _, pattern := range []string{"*.star", "plans/*.star"} {
+		paths, _ := filepath.Glob(filepath.Join(root, pattern)) // fails only for a bad pattern
+		all = append(all, paths...)
+	}
+	return all
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -186,8 +187,22 @@ func readOptions(dir, path string) string {
 	return "mode=ro"
 }
 
-// Close ends reading.
-func (l *Ledger) Close() error { return l.db.Close() }
+// ReadIfAny is Read, but where nothing has been recorded yet the ledger is nil.
+func ReadIfAny(root string) (*Ledger, error) {
+	l, err := Read(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return l, err
+}
+
+// Close ends reading. A nil ledger has nothing to end.
+func (l *Ledger) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.db.Close()
+}
 
 // Folder is where the outputs of a run's operations are kept.
 func (l *Ledger) Folder(run string) string { return runDir(l.dir, run) }
