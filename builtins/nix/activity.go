@@ -20,9 +20,11 @@ import (
 // activities reads what one nix says of its work in the form of [internalJSON]:
 // people get lines as nix itself prints them, and are told of what takes long.
 type activities struct {
-	tell  func(runtime.Part)
-	now   func() time.Time
-	sizes func() map[string]int64 // of the paths that a nix copies which does not say them; nil: nobody knows
+	tell func(runtime.Part)
+	now  func() time.Time
+	// sizes are those of the paths that a nix copies which does not say them: of what
+	// it has copied, and of what is still to come. nil: nobody knows.
+	sizes func(copied []string) map[string]int64
 
 	mu     sync.Mutex // nix writes while the ticker reads
 	lines  lineSplitter

@@ -266,7 +266,7 @@ func sizesOfACopy(t *testing.T, askAt string, wants ...string) {
 	t.Helper()
 	asked := 0
 	l := newListener()
-	l.sizes = func() map[string]int64 {
+	l.sizes = func([]string) map[string]int64 {
 		asked++
 		return map[string]int64{"/nix/store/gazmqjirn23mqln0n4pingf8zcjah6wm-hello-1.0": 3 << 20, "/nix/store/m5r9s71mmpcp9nsz8ccs8cfybay6ra8c-lib-1.0": 1 << 20}
 	}

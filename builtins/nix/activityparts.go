@@ -49,11 +49,12 @@ func (a *activities) ticking() (ended func()) {
 func (a *activities) askSizes() {
 	a.mu.Lock()
 	ask := a.sizes != nil && a.known == nil && a.toCopy > 0 && a.total(copyPathActivity).expected == 0
+	copied := slices.Clone(a.early)
 	a.mu.Unlock()
 	if !ask {
 		return
 	}
-	known := a.sizes()
+	known := a.sizes(copied)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.known = known

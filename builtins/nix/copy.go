@@ -94,19 +94,11 @@ func (cp copying) missing(ctx context.Context, log io.Writer, paths []string) ([
 	return cp.storeOf(cp.to, log).invalid(ctx, closure)
 }
 
+// run asks the host once, and not the store here: a path that is there is there with
+// all that it needs, and of the rest nix finds out itself what is to be sent.
 func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	// The store here is only asked for what the host lacks: a path that is
-	// there is there with all that it needs.
-	paths, err := cp.storeOf(cp.to, log).invalid(ctx, cp.paths)
-	if err != nil || len(paths) == 0 {
-		return runtime.Result{}, err
-	}
-	missing, err := cp.missing(ctx, log, paths)
-	if err != nil {
-		return runtime.Result{}, err
-	}
-	access, err := cp.access(ctx, log)
-	if err != nil {
+	lacking, access, err := cp.lacking(ctx, log)
+	if err != nil || len(lacking) == 0 {
 		return runtime.Result{}, err
 	}
 	target, env, done, err := cp.target(ctx, access)
@@ -114,33 +106,63 @@ func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error
 		return runtime.Result{}, err
 	}
 	defer done()
-	fmt.Fprintf(log, "copying %s to %s\n", count(len(missing), "path"), cp.to.Name)
 	if way := cp.way(access); way != "" {
 		fmt.Fprintln(log, way)
 	}
 	args := append(append([]string{"copy"}, cp.flags()...), "--to", target)
-	args = append(args, paths...)
-	if _, err := cp.nixCopy(ctx, log, env, missing, args...); err != nil {
+	args = append(args, lacking...)
+	sizes := func(copied []string) map[string]int64 { return cp.sizesOf(ctx, lacking, copied) }
+	if _, err := cp.nixCopy(ctx, log, env, sizes, args...); err != nil {
+		if _, absent := cp.here(io.Discard).requisites(ctx, lacking...); absent != nil && ctx.Err() == nil {
+			return runtime.Result{}, absent
+		}
 		return runtime.Result{}, cp.refused(err, access)
 	}
 	return runtime.Result{Changed: true}, nil
 }
 
+// sizesOf is what was copied of some paths, and what the host still lacks, each with
+// what it takes, for people: nothing where it cannot be told.
+func (cp copying) sizesOf(ctx context.Context, paths, copied []string) map[string]int64 {
+	known := map[string]int64{}
+	missing, err := cp.missing(ctx, io.Discard, paths)
+	if err != nil {
+		return known
+	}
+	all := append(missing, copied...)
+	sizes, err := cp.here(io.Discard).sizes(ctx, all)
+	if err != nil {
+		return known
+	}
+	for i, path := range all {
+		known[path] = sizes[i]
+	}
+	return known
+}
+
 // target returns the URL of the host's store and the environment in which nix
-// reaches it by ssh exactly as the rest of infra does, until done is called.
+// reaches it by ssh exactly as the rest of infra does, and over the same connection,
+// until done is called.
 func (cp copying) target(ctx context.Context, a access) (_ string, env map[string]runtime.Text, done func(), err error) {
 	address, port, err := sshAddress(cp.to)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	place, done, err := cp.pool.OpenSSH(ctx, cp.to)
+	place, forget, err := cp.pool.OpenSSH(ctx, cp.to)
 	if err != nil {
 		return "", nil, nil, err
 	}
 	opts, err := cp.options(place, port)
 	if err != nil {
-		done()
+		forget()
 		return "", nil, nil, err
+	}
+	shared, unshare := cp.pool.Share(ctx, cp.to)
+	done = func() { unshare(); forget() }
+	for _, o := range shared {
+		if option := "-o " + o.Name + "=" + o.Value; !strings.ContainsAny(o.Value, shellSigns) {
+			opts = option + " " + opts // else ssh connects by itself
+		}
 	}
 	return "ssh-ng://" + address + "?" + cp.query(a), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, done, nil
 }

@@ -41,8 +41,28 @@ if sudo -n "$daemon" --version >/dev/null 2>&1; then echo sudo=1; fi
 // access asks the host how the login gets paths into its store.
 func (cp copying) access(ctx context.Context, log io.Writer) (access, error) {
 	out, err := cp.storeOf(cp.to, log).script(ctx, "looking for nix-daemon", remote.Command{}, accessScript)
+	return accessOf(saidBy(out.Stdout)), err
+}
+
+func accessOf(said map[string]string) access {
+	return access{said["daemon"], said["untrusted"], said["sudo"] != ""}
+}
+
+// lackingScript reads paths, prints those that the store does not hold as lines
+// lacks=path, and then, where there are any, what accessScript does.
+const lackingScript = `
+lacks=$(xargs nix-store --check-validity --print-invalid) || exit
+[ "$lacks" ] || exit 0
+printf 'lacks=%s\n' $lacks
+` + accessScript
+
+// lacking asks the host which of the paths it does not hold, and where there are any,
+// how the login gets them into its store.
+func (cp copying) lacking(ctx context.Context, log io.Writer) ([]string, access, error) {
+	cmd := remote.Command{Stdin: runtime.PlainText(strings.Join(cp.paths, "\n") + "\n")}
+	out, err := cp.storeOf(cp.to, log).script(ctx, "looking for store paths", cmd, lackingScript)
 	said := saidBy(out.Stdout)
-	return access{said["daemon"], said["untrusted"], said["sudo"] != ""}, err
+	return strings.Fields(said["lacks"]), accessOf(said), err
 }
 
 // bySudo says whether paths go through a daemon that the login starts as root.

@@ -95,7 +95,7 @@ func TestCopy(t *testing.T) {
 	}
 	run := tg.door(false)
 	run.Must(t, tg.specs, code)
-	if !run.Results[1].Changed || !strings.Contains(run.Log.String(), "copying 1 path to target") {
+	if !run.Results[1].Changed || !strings.Contains(run.Log.String(), "copying 1 paths") {
 		t.Errorf("changed = %v, log %q", run.Results[1].Changed, run.Log.String())
 	}
 	if got, want := run.Last(t), "change nix.copy target | "+path+" -> target | "+`{"path":["`+path+`"],"to":"target"}`; got != want {
@@ -139,7 +139,7 @@ nix.copy(one, to = h)`)
 	}
 	run := tg.door(false)
 	run.Must(t, tg.specs, `nix.copy(["`+one+`", "`+two+`"], to = h)`)
-	if !run.Results[0].Changed || !strings.Contains(run.Log.String(), "copying 1 path to target") {
+	if !run.Results[0].Changed || !strings.Contains(run.Log.String(), "copying 1 paths") {
 		t.Errorf("changed = %v, log %q", run.Results[0].Changed, run.Log.String())
 	}
 	tg.server.Shell(t, "nix-store --check-validity "+one+" "+two)

@@ -39,7 +39,7 @@ if [ -d /run/systemd/system ]; then
   systemd-run -E LOCALE_ARCHIVE -E NIXOS_INSTALL_BOOTLOADER --collect --no-ask-password --pipe --wait --quiet \
     --service-type=exec --unit=` + activationUnit + ` "$@"
   status=$?
-  [ -z "$token" ] || ! armed "$token" || systemctl restart ` + watchdogUnit + `.timer || systemctl start ` + watchdogUnit + `.service
+  [ "$(is token)" != "$token" ] || [ -h "$dir/claim" ] || systemctl try-restart ` + watchdogUnit + `.timer || systemctl start ` + watchdogUnit + `.service
   exit $status
 fi
 if [ ! -h "$act/boot" ] || [ "$(at ended)" ] || ! atwork; then

@@ -21,14 +21,12 @@ func (m module) nixCommand(ctx context.Context, log io.Writer, env map[string]ru
 
 // nixCopy is nixCommand for a copy of paths. What they take is asked for only
 // where nix does not tell it, and the copy takes long.
-func (m module) nixCopy(ctx context.Context, log io.Writer, env map[string]runtime.Text, paths []string, args ...string) (command.Output, error) {
+func (m module) nixCopy(ctx context.Context, log io.Writer, env map[string]runtime.Text, sizes func([]string) map[string]int64, args ...string) (command.Output, error) {
 	// The form of what nix says goes first: a --print-build-logs after it undoes it (2.8).
 	args = slices.Concat(internalJSON, []string{"--extra-experimental-features", "nix-command flakes", "--no-warn-dirty"}, args)
 	nix := func(args []string) (command.Output, error) {
 		work := activitiesOf(ctx)
-		if len(paths) > 0 {
-			work.sizes = func() map[string]int64 { return m.sizesOf(ctx, paths) }
-		}
+		work.sizes = sizes
 		return m.here(log).follow(ctx, work, "nix", remote.Command{Env: env, Dir: m.root}, `exec nix "$@"`, args...)
 	}
 	out, err := nix(args)
@@ -36,20 +34,6 @@ func (m module) nixCopy(ctx context.Context, log io.Writer, env map[string]runti
 		out, err = nix(append(args, withoutCache...))
 	}
 	return out, withAdvice(err)
-}
-
-// sizesOf is what paths take in the store here, for people: nothing where it
-// cannot be told.
-func (m module) sizesOf(ctx context.Context, paths []string) map[string]int64 {
-	known := map[string]int64{}
-	sizes, err := m.here(io.Discard).sizes(ctx, paths)
-	if err != nil {
-		return known
-	}
-	for i, path := range paths {
-		known[path] = sizes[i]
-	}
-	return known
 }
 
 // withoutCache keeps nix from its cache of evaluations.

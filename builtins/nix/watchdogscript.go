@@ -144,7 +144,7 @@ note kind "$kind"; note new "$new"; note prev "$prev"; note profile "$profile"; 
 note boot "$(bootid)"; note by "$by"; note token "$token"
 case $by in
 systemd)
-  systemctl stop ` + watchdogUnit + `.timer 2>/dev/null
+  [ ! -e /run/systemd/transient/` + watchdogUnit + `.timer ] || systemctl stop ` + watchdogUnit + `.timer 2>/dev/null
   systemd-run --quiet --no-ask-password --collect --unit=` + watchdogUnit + ` --description="go back to $prev" \
     --on-active="$seconds" --timer-property=AccuracySec=100ms --timer-property=RemainAfterElapse=no \
     -p OOMPolicy=continue -p Restart=on-abnormal /bin/sh "$dir/back.sh" ;;
@@ -166,8 +166,8 @@ END
   detach sh "$dir/back.sh" watch </dev/null >/dev/null 2>&1 ;;
 esac
 failed=$?
-tries=0
-until [ "$failed" != 0 ] || alive; do
+tries=0 # systemd-run returns when the timer runs
+until [ "$failed" != 0 ] || [ "$by" = systemd ] || alive; do
   tries=$((tries + 1)); [ "$tries" -le 50 ] || failed=1
   moment
 done
