@@ -3,8 +3,10 @@ package runtime
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"go.starlark.net/starlark"
@@ -16,132 +18,180 @@ import (
 // is an error, since another process could not go on from it. A secret is
 // written by its name, an Unknown by its origin; neither can be decoded.
 func Encode(v starlark.Value) ([]byte, error) {
-	x, err := encode(v, "")
+	b, err := appendValue(make([]byte, 0, 64), v)
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(x)
+	return b, nil
 }
 
-// tagged is how everything that JSON has no word for is written.
-type tagged map[string]any
-
-func encode(v starlark.Value, at string) (any, error) {
+// appendValue appends a value. What JSON has no word for is an object with the
+// key that says what it is.
+func appendValue(b []byte, v starlark.Value) ([]byte, error) {
 	switch v := v.(type) {
 	case nil, starlark.NoneType:
-		return nil, nil
+		return append(b, "null"...), nil
 	case starlark.Bool:
-		return bool(v), nil
+		return strconv.AppendBool(b, bool(v)), nil
 	case starlark.Int:
 		if i, ok := v.Int64(); ok {
-			return i, nil
+			return strconv.AppendInt(b, i, 10), nil
 		}
-		return tagged{"$int": v.String()}, nil
+		return appendTagged(b, "$int", v.String()), nil
 	case starlark.Float:
-		return tagged{"$float": strconv.FormatFloat(float64(v), 'g', -1, 64)}, nil
+		return appendTagged(b, "$float", strconv.FormatFloat(float64(v), 'g', -1, 64)), nil
 	case starlark.String:
 		if utf8.ValidString(string(v)) {
-			return string(v), nil
+			return appendString(b, string(v)), nil
 		}
-		return tagged{"$string": base64.StdEncoding.EncodeToString([]byte(v))}, nil
+		return appendTagged(b, "$string", base64.StdEncoding.EncodeToString([]byte(v))), nil
 	case starlark.Bytes:
-		return tagged{"$bytes": base64.StdEncoding.EncodeToString([]byte(v))}, nil
+		return appendTagged(b, "$bytes", base64.StdEncoding.EncodeToString([]byte(v))), nil
 	case *starlark.List:
-		return encodeAll(v, at)
+		return appendAll(b, v)
 	case starlark.Tuple:
-		return encodeTagged("$tuple", v, at)
+		b, err := appendAll(append(b, `{"$tuple":`...), v)
+		return append(b, '}'), err
 	case *starlark.Set:
-		return encodeTagged("$set", v, at)
+		b, err := appendAll(append(b, `{"$set":`...), v)
+		return append(b, '}'), err
 	case *starlark.Dict:
-		return encodeDict(v, at)
+		return appendDict(b, v)
 	case *starlarkstruct.Struct:
-		return encodeStruct(v, at)
+		return appendStruct(b, v)
 	}
-	return encodeOurs(v, at)
+	return appendOurs(b, v)
 }
 
-// encodeOurs encodes the values that infra defines.
-func encodeOurs(v starlark.Value, at string) (any, error) {
+// appendOurs appends the values that infra defines.
+func appendOurs(b []byte, v starlark.Value) ([]byte, error) {
 	switch v := v.(type) {
 	case *Host:
 		if u := v.Pending(); u != nil {
-			return tagged{"$host": pendingHost{v, u.String()}}, nil
+			return appendMarshaled(b, "$host", pendingHost{v, u.String()})
 		}
-		return tagged{"$host": v}, nil
+		return appendMarshaled(b, "$host", v)
 	case *StorePath:
-		return tagged{"$store_path": v}, nil
+		return appendMarshaled(b, "$store_path", v)
 	case *Secret:
-		return tagged{"$secret": v.name}, nil
+		return appendTagged(b, "$secret", v.name), nil
 	case Unknown:
-		return tagged{"$unknown": v.String()}, nil
+		return appendTagged(b, "$unknown", v.String()), nil
 	case *Record:
-		fields := make([]any, len(v.fields))
-		for i, f := range v.fields {
-			x, err := encode(f.Value, at+"."+f.Name)
-			if err != nil {
-				return nil, err
-			}
-			fields[i] = []any{f.Name, x}
-		}
-		return tagged{"$record": v.kind, "fields": fields}, nil
+		return appendRecord(b, v)
 	}
-	where := ""
-	if at != "" {
-		where = " at " + at
-	}
-	return nil, fmt.Errorf("a %s%s cannot be kept in the journal: return plain data, a host, a store path or a command's result", v.Type(), where)
+	return nil, &notKeptError{kind: v.Type()}
 }
 
-func encodeAll(v starlark.Iterable, at string) ([]any, error) {
-	out := []any{}
+// A notKeptError is that a value, or a part of one, has no form in the journal.
+type notKeptError struct{ kind, at string }
+
+func (e *notKeptError) Error() string {
+	where := ""
+	if e.at != "" {
+		where = " at " + e.at
+	}
+	return fmt.Sprintf("a %s%s cannot be kept in the journal: return plain data, a host, a store path or a command's result", e.kind, where)
+}
+
+// inside adds to an error where in a value the part is that it is about.
+func inside(err error, at string) error {
+	var e *notKeptError
+	if errors.As(err, &e) {
+		e.at = at + e.at
+	}
+	return err
+}
+
+func appendAll(b []byte, v starlark.Iterable) ([]byte, error) {
+	b = append(b, '[')
 	i := 0
 	for e := range starlark.Elements(v) {
-		x, err := encode(e, fmt.Sprintf("%s[%d]", at, i))
-		if err != nil {
-			return nil, err
+		if i > 0 {
+			b = append(b, ',')
 		}
-		out = append(out, x)
+		var err error
+		if b, err = appendValue(b, e); err != nil {
+			return nil, inside(err, fmt.Sprintf("[%d]", i))
+		}
 		i++
 	}
-	return out, nil
+	return append(b, ']'), nil
 }
 
-func encodeTagged(tag string, v starlark.Iterable, at string) (any, error) {
-	elems, err := encodeAll(v, at)
-	if err != nil {
-		return nil, err
-	}
-	return tagged{tag: elems}, nil
-}
-
-// encodeDict keeps the order of insertion, which JSON's objects would lose.
-func encodeDict(v *starlark.Dict, at string) (any, error) {
-	pairs := []any{}
-	for _, item := range v.Items() {
-		where := fmt.Sprintf("%s[%s]", at, item[0])
-		k, err := encode(item[0], where)
-		if err != nil {
-			return nil, err
+// appendDict keeps the order of insertion, which JSON's objects would lose.
+func appendDict(b []byte, v *starlark.Dict) ([]byte, error) {
+	b = append(b, `{"$dict":[`...)
+	for i, item := range v.Items() {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		x, err := encode(item[1], where)
-		if err != nil {
-			return nil, err
+		var err error
+		if b, err = appendValue(append(b, '['), item[0]); err == nil {
+			b, err = appendValue(append(b, ','), item[1])
 		}
-		pairs = append(pairs, []any{k, x})
+		if err != nil {
+			return nil, inside(err, fmt.Sprintf("[%s]", item[0]))
+		}
+		b = append(b, ']')
 	}
-	return tagged{"$dict": pairs}, nil
+	return append(b, "]}"...), nil
 }
 
-func encodeStruct(v *starlarkstruct.Struct, at string) (any, error) {
-	fields := map[string]any{}
-	for _, name := range v.AttrNames() {
+func appendStruct(b []byte, v *starlarkstruct.Struct) ([]byte, error) {
+	b = append(b, `{"$struct":{`...)
+	for i, name := range v.AttrNames() {
+		if i > 0 {
+			b = append(b, ',')
+		}
 		f, err := v.Attr(name)
 		if err != nil {
 			return nil, err
 		}
-		if fields[name], err = encode(f, at+"."+name); err != nil {
-			return nil, err
+		if b, err = appendValue(append(appendString(b, name), ':'), f); err != nil {
+			return nil, inside(err, "."+name)
 		}
 	}
-	return tagged{"$struct": fields}, nil
+	return append(b, "}}"...), nil
+}
+
+func appendRecord(b []byte, v *Record) ([]byte, error) {
+	b = append(appendString(append(b, `{"$record":`...), v.kind), `,"fields":[`...)
+	for i, f := range v.fields {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = appendValue(append(appendString(append(b, '['), f.Name), ','), f.Value); err != nil {
+			return nil, inside(err, "."+f.Name)
+		}
+		b = append(b, ']')
+	}
+	return append(b, "]}"...), nil
+}
+
+// appendTagged appends an object of one string.
+func appendTagged(b []byte, tag, text string) []byte {
+	return append(appendString(append(appendString(append(b, '{'), tag), ':'), text), '}')
+}
+
+// appendMarshaled appends an object of one value of ours.
+func appendMarshaled(b []byte, tag string, v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(append(appendString(append(b, '{'), tag), ':'), data...), '}'), nil
+}
+
+// appendString appends a string as encoding/json writes it, which is asked only
+// for what may need an escape.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || strings.IndexByte(`"\<>&`, c) >= 0 {
+			data, _ := json.Marshal(s) // a string can be marshaled
+			return append(b, data...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }

@@ -10,7 +10,7 @@ import (
 // layers are the packages of infra from the bottom up. A package may import
 // what stands on a line above its own, and nothing beside it.
 var layers = []string{
-	"runtime runtime/clock",
+	"runtime runtime/clock runtime/watch",
 	"runtime/journal runtime/remote",
 	"builtins/internal/call builtins/internal/sshdtest runtime/gates runtime/preview",
 	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest runtime/phases",
@@ -21,7 +21,7 @@ var layers = []string{
 	"runtime/engine",
 	"examples/lab/tools",
 	"examples/lab/fleet",
-	"cmd/infra examples/bench examples/lab examples/lab/clan examples/lab/hetzner",
+	"cmd/infra examples/bench examples/bench/bare examples/bench/wire examples/lab examples/lab/clan examples/lab/hetzner",
 }
 
 func TestLayers(t *testing.T) {

@@ -48,6 +48,14 @@ type Op struct {
 	Beyond bool
 	// Here are paths of this machine that an operation on a host looks at too.
 	Here []string
+	// Flake: what it looks at here are flakes, of which plan files are no part
+	// although they lie in the same folder.
+	Flake bool
+	// Same tells what else decides its answer apart from what does in another
+	// operation of the same name: all arguments, with the values of secrets. Equal
+	// texts are the same, but only within this process, which never shows one.
+	// "" is of no other operation. nil is that too.
+	Same func() string
 	// Once: asked for a second time, with nothing altered between, it changes
 	// nothing and answers the same.
 	Once bool
@@ -115,6 +123,10 @@ type Args map[string]any
 type Result struct {
 	Value   starlark.Value // what the plan gets; nil is None
 	Changed bool           // whether the world is different now
+
+	// Aside is for the builtin alone, which may not have it: it is not journaled.
+	// Nobody alters it, since a later preview may get the same.
+	Aside any
 }
 
 // A Prediction is what a dry run knows of an operation without carrying it out.
@@ -122,6 +134,8 @@ type Prediction struct {
 	Verdict Verdict
 	Value   starlark.Value // what the plan gets; fields not known yet are [Unknown]
 	Detail  string         // a diff, or a list of what would happen; may be empty
+
+	Aside any `json:"-"` // the [Result.Aside] of the preview
 }
 
 // A Verdict sums up a prediction.

@@ -26,6 +26,7 @@ type Step struct {
 	Timeout   time.Duration // of one attempt; 0: none
 	Retries   int           // further attempts after a failed one
 	Locks     []string      // names that no two steps hold at once
+	Reload    bool          // infra watch --apply may carry it out, with nobody asked
 	Pos       syntax.Position
 }
 

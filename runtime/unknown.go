@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
@@ -36,7 +37,7 @@ var (
 
 // String is how a preview prints it: (known after ssh.run, plans/a.star:31).
 func (u Unknown) String() string {
-	return fmt.Sprintf("(known after %s, %s:%d)", u.Op, u.Pos.Filename(), u.Pos.Line)
+	return "(known after " + u.Op + ", " + u.Pos.Filename() + ":" + strconv.Itoa(int(u.Pos.Line)) + ")"
 }
 
 // As is the same unknown with another shape: what is made of it.

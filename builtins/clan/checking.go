@@ -45,6 +45,7 @@ func (cl Clan) check(c *call.Call, a checkArgs) (starlark.Value, error) {
 		op.Show = strings.Join(namesOf(a.Machines), ", ")
 	}
 	op.Looks, op.Beyond = cl.looksAtVars()
+	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		wanted, err := cl.wanted(ctx, log, namesOf(a.Machines))
 		if err != nil {

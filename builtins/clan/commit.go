@@ -40,6 +40,10 @@ func (d driver) commit(c *call.Call, k committing) error {
 		Looks: []string{filepath.Join(d.dir, ".git", "HEAD")}, Alters: []string{filepath.Join(d.dir, ".git")},
 		Predict: k.predict, Run: k.run,
 		NotKnown: func() starlark.Value { return starlark.None },
+		Same: func() string {
+			what, files := k.about()
+			return call.Same(d.dir, k.unsure, what, files)
+		},
 	})
 	return err
 }

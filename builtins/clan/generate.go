@@ -57,13 +57,14 @@ func (d driver) generate(c *call.Call, a generateArgs) (starlark.Value, error) {
 	looks, beyond := d.Looks(".#clanInternals")
 	op := runtime.Op{
 		Repeatable: !a.Regenerate, Show: g.show(), Args: g.args(),
-		Looks: looks, Beyond: beyond, Alters: d.alters(a.Host.Name),
+		Looks: looks, Beyond: beyond, Flake: true, Alters: d.alters(a.Host.Name),
 		Predict: g.predict, Run: g.run, Forget: d.forget, NotKnown: g.notKnown,
 	}
 	if op.Repeatable {
 		op.Settle = goOn
 	}
 	res, err := c.Do(op)
+	g.foreseen, _ = res.Aside.(*pending)
 	if err != nil || !a.Commit {
 		return res.Value, err
 	}

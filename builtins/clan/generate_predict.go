@@ -19,12 +19,12 @@ func (g *generating) predict(ctx context.Context) (runtime.Prediction, error) {
 	}
 	g.foreseen = p
 	if len(p.generators) == 0 {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: generated(false, nil, nil)}, nil
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: generated(false, nil, nil), Aside: p}, nil
 	}
 	if _, err := g.invocations(ctx); err != nil {
-		return runtime.Prediction{}, err
+		return runtime.Prediction{Aside: p}, err
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: g.notKnown(), Detail: p.detail(g.Prompts)}, nil
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: g.notKnown(), Detail: p.detail(g.Prompts), Aside: p}, nil
 }
 
 func (g *generating) notKnown() starlark.Value {

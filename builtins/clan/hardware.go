@@ -57,7 +57,7 @@ func (d driver) hardware(c *call.Call, a hardwareArgs) (starlark.Value, error) {
 	looks, _ := d.Looks(".#clanInternals")
 	res, err := c.Do(runtime.Op{
 		Repeatable: true, Needs: at.Pending(), Show: "clan machines update-hardware-config " + a.Host.Name,
-		Looks: looks, Beyond: true, Alters: d.alters(a.Host.Name),
+		Looks: looks, Beyond: true, Flake: true, Alters: d.alters(a.Host.Name),
 		Predict: h.predict, Run: h.run, Settle: goOn, Forget: d.forget,
 		NotKnown: func() starlark.Value {
 			return h.result(h.unknown.As(runtime.BoolShape), h.unknown.As(runtime.StringsShape))

@@ -62,7 +62,7 @@ func (d driver) install(c *call.Call, a installArgs) (starlark.Value, error) {
 	i := installing{d, a, at, c.Unknown()}
 	return c.Value(runtime.Op{
 		Host: a.Host.Name, At: at, EndsHost: true, Show: "clan machines install " + a.Host.Name,
-		Here:    []string{d.dir},
+		Here: []string{d.dir}, Flake: true,
 		Predict: i.predict, Run: i.run, NotKnown: func() starlark.Value { return i.result(i.unknown.As(runtime.StorePathShape)) },
 	})
 }

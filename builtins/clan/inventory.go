@@ -37,6 +37,7 @@ type inventoryArgs struct{}
 func (cl Clan) inventory(c *call.Call, _ inventoryArgs) (starlark.Value, error) {
 	op := runtime.Op{Show: "the clan's inventory", Alters: runtime.Nothing}
 	op.Looks, op.Beyond = cl.looksAtFlake(serialized)
+	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		data, err := cl.evalInventory(ctx, log)
 		if err != nil {

@@ -39,6 +39,7 @@ type listArgs struct {
 func (cl Clan) list(c *call.Call, a listArgs) (starlark.Value, error) {
 	op := runtime.Op{Show: a.Machine.Name, Alters: runtime.Nothing}
 	op.Looks, op.Beyond = cl.looksAtVars()
+	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		wanted, err := cl.wanted(ctx, log, []string{a.Machine.Name})
 		if err != nil {

@@ -44,6 +44,7 @@ func (cl Clan) machines(c *call.Call, a machinesArgs) (starlark.Value, error) {
 		op.Show = "the clan's machines with the tags " + strings.Join(a.Tags, ", ")
 	}
 	op.Looks, op.Beyond = cl.looksAtFlake(serialized)
+	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		hosts, err := cl.hosts(ctx, log, a.Tags)
 		if err != nil {

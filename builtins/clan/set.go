@@ -53,9 +53,10 @@ func (d driver) set(c *call.Call, a setArgs) (starlark.Value, error) {
 	looks, beyond := d.Looks(".#clanInternals")
 	res, err := c.Do(runtime.Op{
 		Repeatable: true, Show: "clan vars set " + a.Host.Name + " " + a.Var,
-		Looks: looks, Beyond: beyond, Alters: d.alters(a.Host.Name),
+		Looks: looks, Beyond: beyond, Flake: true, Alters: d.alters(a.Host.Name),
 		Predict: s.predict, Run: s.run, Settle: goOn, Forget: d.forget, NotKnown: s.notKnown,
 	})
+	s.foreseen, _ = res.Aside.(*pending)
 	if err != nil || !a.Commit {
 		return res.Value, err
 	}
@@ -113,12 +114,12 @@ func (s *varSetting) predict(ctx context.Context) (runtime.Prediction, error) {
 		return runtime.Prediction{}, err
 	}
 	if same, _ := s.is(ctx, file, secret); same {
-		return runtime.Prediction{Verdict: runtime.NoChange, Value: generated(false, nil, nil)}, nil
+		return runtime.Prediction{Verdict: runtime.NoChange, Value: generated(false, nil, nil), Aside: s.foreseen}, nil
 	}
 	if _, err := s.argv(ctx, s.invocation()); err != nil {
-		return runtime.Prediction{}, err
+		return runtime.Prediction{Aside: s.foreseen}, err
 	}
-	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.notKnown(), Detail: "stdin: " + s.Value.String()}, nil
+	return runtime.Prediction{Verdict: runtime.WillChange, Value: s.notKnown(), Detail: "stdin: " + s.Value.String(), Aside: s.foreseen}, nil
 }
 
 func (s *varSetting) invocation() invocation {

@@ -29,6 +29,7 @@ func checkHuman(c *call.Call, a stepArgs) {
 		{a.Confirm != "", "confirm", "it is asked whether it is done"},
 		{a.Timeout != 0, "timeout", "a person takes the time that it takes"},
 		{a.Retries != 0, "retries", "infra resume asks again"},
+		{a.Reload, "reload", "infra watch --apply asks nobody"},
 	} {
 		if no.given {
 			c.Report("leave "+no.name+" out: "+no.why, "%s means nothing to a step that a person does", no.name)

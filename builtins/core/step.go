@@ -25,6 +25,7 @@ type stepArgs struct {
 	Retries   int               `arg:"retries,keyword" default:"0" doc:"how often a failed step is run again, after 1s, 2s, 4s, ... up to 30s; what it did already is not repeated, and a failed command is a failure unless it is repeatable or only reads"`
 	Human     string            `arg:"human,keyword" default:"" doc:"in place of fn: what a person does, in full. They are shown it and asked whether it is done, which --yes does not answer: --did STEP does. The step returns None, and wants a name. A dry run shows it, and foresees what follows as if it altered nothing."`
 	Locks     []string          `arg:"locks,keyword" default:"" doc:"names; no two steps that share one run at once"`
+	Reload    bool              `arg:"reload,keyword" default:"False" doc:"infra watch --apply may carry the step out by itself when it differs, on all its hosts; never where it would destroy anything"`
 }
 
 func stepSpec() call.Spec {
@@ -42,7 +43,7 @@ func newStep(c *call.Call, a stepArgs) (starlark.Value, error) {
 		Name: cmp.Or(a.Name, c.Pos.String()), Doc: firstLine(a.Fn), Fn: a.Fn, Undo: a.Undo,
 		Wants: a.Needs, Each: a.Each, Parallel: a.Parallel, Canary: a.Canary,
 		OnFailure: runtime.OnFailure(a.OnFailure), Confirm: a.Confirm,
-		Timeout: a.Timeout, Retries: a.Retries, Locks: a.Locks, Pos: c.Pos,
+		Timeout: a.Timeout, Retries: a.Retries, Locks: a.Locks, Reload: a.Reload, Pos: c.Pos,
 	}
 	switch {
 	case a.Human != "":
@@ -95,6 +96,9 @@ func checkOptions(c *call.Call, s *runtime.Step) {
 	}
 	if s.Parallel < 0 || s.Canary < 0 || s.Retries < 0 {
 		c.Report("", "step %s: parallel, canary and retries cannot be negative", s.Name)
+	}
+	if s.Reload && s.Confirm != "" && s.Human == "" {
+		c.Report("leave one of the two out: a step that infra watch --apply carries out by itself has nobody to ask", "step %s has both confirm and reload", s.Name)
 	}
 	if !s.FansOut() && (s.Parallel > 0 || s.Canary > 0) {
 		c.Report("each = hosts fans it out", "step %s runs once: parallel and canary mean nothing to it", s.Name)

@@ -43,6 +43,7 @@ func (m module) build(c *call.Call, a buildArgs) (starlark.Value, error) {
 	b := building{m, installable}
 	op := runtime.Op{Show: "nix build " + a.Installable, Once: true, Alters: buildFiles, Predict: b.predict, Run: b.run}
 	op.Looks, op.Beyond = m.looks(installable)
+	op.Flake = true
 	if isPath.MatchString(installable) && !strings.HasSuffix(installable, ".drv") {
 		op.NotKnown = func() starlark.Value { return &runtime.StorePath{Path: installable} }
 	}
@@ -86,9 +87,11 @@ func (b building) run(ctx context.Context, log io.Writer) (runtime.Result, error
 		return runtime.Result{}, err
 	}
 	here := b.here(log)
-	built, err := here.holds(ctx, e.path.Path)
-	if err != nil || built {
-		return runtime.Result{Value: e.path}, err
+	if e.plan.empty() { // nix knows of nothing to do
+		built, err := here.holds(ctx, e.path.Path)
+		if err != nil || built {
+			return runtime.Result{Value: e.path}, err
+		}
 	}
 	goal := e.path.Drv
 	if goal == "" {

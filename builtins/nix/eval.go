@@ -38,6 +38,7 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 	}
 	op := runtime.Op{Show: "nix eval " + form + " " + a.Installable, Alters: runtime.Nothing}
 	op.Looks, op.Beyond = m.looks(installable)
+	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
 		out, err := m.nixCommand(ctx, log, nil, "eval", "--no-write-lock-file", form, installable)
 		if err != nil {

@@ -50,6 +50,7 @@ func (m module) flakeCheck(c *call.Call, a flakeCheckArgs) (starlark.Value, erro
 	k := checking{m, ref, a.Check, c.Unknown()}
 	op := runtime.Op{Show: "nix flake check " + a.Flake, Once: true, Alters: buildFiles, Run: k.run, Predict: k.predict, NotKnown: k.notKnown}
 	op.Looks, op.Beyond = m.looks(ref)
+	op.Flake = true
 	if a.Build {
 		return c.Value(op)
 	}

@@ -53,6 +53,7 @@ func (m module) flakeUpdate(c *call.Call, a flakeUpdateArgs) (starlark.Value, er
 		Predict: u.predict, Run: u.run,
 	}
 	op.Looks, _ = m.looks(u.flake)
+	op.Flake = true
 	op.Alters = append(file.Names(u.file), filepath.Join(u.repository, ".git", "index"))
 	if u.repository == "" {
 		op.Alters = file.Names(u.file)

@@ -125,6 +125,9 @@ func (m module) switchTo(c *call.Call, a switchArgs) (starlark.Value, error) {
 	if err := a.valid(); err != nil {
 		return nil, err
 	}
+	previewed := a
+	previewed.Checks = nil // a preview calls none of them
+	c.Identify(previewed)
 	return m.switchAs(c, switching{m, a, c.Unknown(), 0})
 }
 

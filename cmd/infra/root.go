@@ -58,6 +58,6 @@ it out, previews it without lying, and keeps the record.
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
-	root.AddCommand(newRun(a), newResume(a), newUndo(a), newRollback(a), newUnlock(a), newVerify(a), newDecide(a), newStatus(a), newGraph(a), newLog(a), newReportPage(a), newDoc(a), newVersion(a))
+	root.AddCommand(newRun(a), newResume(a), newUndo(a), newRollback(a), newUnlock(a), newVerify(a), newWatch(a), newDecide(a), newStatus(a), newGraph(a), newLog(a), newReportPage(a), newDoc(a), newVersion(a))
 	return root
 }

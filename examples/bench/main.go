@@ -1,17 +1,20 @@
 // Command bench measures infra beside a peer, in one run on one machine, and
 // prints a table in Markdown: start-up, an empty plan, reading a large plan,
 // and the memory of each; then what the journal costs, by itself and as a part of a
-// run of many hosts; a plan and an apply of terraform beside the same by hand. It installs the peer (ansible-core, from Debian) where it
-// is missing.
+// run of many hosts; a plan and an apply of terraform beside the same by hand; and the
+// same work on many hosts by infra, by its peers and by a bare client. It installs the
+// peers (from Debian) where they are missing.
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -20,13 +23,28 @@ import (
 	"time"
 )
 
-// The program measures all, or what its arguments name: peer, dryruns, journal, status,
-// terraform, hosts, switch.
+// The program measures all, or what its arguments name: see benches. With --write it
+// keeps what it prints as docs/benchmarks.md.
 func main() {
-	if err := bench(context.Background(), os.Stdout, os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := bench(ctx, os.Stdout, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// A benchmark prints what it measured. Its error names what misses a limit, a line each.
+type benchmark struct {
+	name string
+	run  func(context.Context, io.Writer, string) error
+}
+
+var benches = []benchmark{
+	{"peer", benchPeer}, {"dryruns", dryRuns}, {"scale", benchScale}, {"journal", benchJournal}, {"status", benchStatus},
+	{"terraform", benchTerraform}, {"hosts", benchHosts}, {"switch", benchSwitch},
+	{"fleet", benchFleet}, {"fleet500", benchMany}, {"wire", benchWire}, {"put", benchPut},
 }
 
 // A row is one piece of work, done by infra and by the peer.
@@ -36,7 +54,14 @@ type row struct {
 	limit       time.Duration // what infra's median must stay under
 }
 
-func bench(ctx context.Context, out io.Writer, only []string) error {
+func bench(ctx context.Context, out io.Writer, args []string) error {
+	write := slices.Contains(args, "--write")
+	only := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return a == "--write" })
+	for _, name := range only {
+		if !slices.ContainsFunc(benches, func(b benchmark) bool { return b.name == name }) {
+			return fmt.Errorf("there is no benchmark %q", name)
+		}
+	}
 	dir, err := os.MkdirTemp("", "infra-bench-")
 	if err != nil {
 		return err
@@ -45,20 +70,20 @@ func bench(ctx context.Context, out io.Writer, only []string) error {
 	if err := prepare(ctx, dir); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s, %d cores, %s\n\n", cpu(), runtime.NumCPU(), runtime.Version())
+	var tables bytes.Buffer
+	fmt.Fprintf(out, "%s\n\n", machine())
 	var slow []string
-	for _, b := range []struct {
-		name string
-		run  func(context.Context, io.Writer, string) error
-	}{
-		{"peer", benchPeer}, {"dryruns", dryRuns}, {"journal", benchJournal}, {"status", benchStatus},
-		{"terraform", benchTerraform}, {"hosts", benchHosts}, {"switch", benchSwitch},
-	} {
+	for _, b := range benches {
 		if len(only) > 0 && !slices.Contains(only, b.name) {
 			continue
 		}
-		if err := b.run(ctx, out, dir); err != nil {
-			slow = append(slow, err.Error())
+		if err := b.run(ctx, io.MultiWriter(out, &tables), dir); err != nil {
+			slow = append(slow, strings.Split(err.Error(), "\n")...)
+		}
+	}
+	if write {
+		if err := writeDocument(args, tables.Bytes(), slow); err != nil {
+			return err
 		}
 	}
 	if len(slow) > 0 {
@@ -69,6 +94,10 @@ func bench(ctx context.Context, out io.Writer, only []string) error {
 
 // benchPeer measures what ansible does as well, beside it.
 func benchPeer(ctx context.Context, out io.Writer, dir string) error {
+	if err := install(ctx, "ansible-core"); err != nil {
+		return err
+	}
+	used("ansible-core")
 	infra := filepath.Join(dir, "infra")
 	rows := []row{
 		{"start-up", []string{infra, "version"}, []string{"ansible", "--version"}, 30 * time.Millisecond},
@@ -95,9 +124,9 @@ func benchPeer(ctx context.Context, out io.Writer, dir string) error {
 	return nil
 }
 
-// prepare builds infra, writes the inputs and installs the peer.
+// prepare builds infra, and what measures beside it, and writes the inputs.
 func prepare(ctx context.Context, dir string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "infra"), "infra/cmd/infra")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "infra/cmd/infra", "infra/examples/bench/bare", "infra/examples/bench/wire")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build infra: %w", err)
@@ -106,15 +135,6 @@ func prepare(ctx context.Context, dir string) error {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err
 		}
-	}
-	if _, err := exec.LookPath("ansible"); err == nil {
-		return nil
-	}
-	install := exec.CommandContext(ctx, "sh", "-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends ansible-core")
-	install.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-	install.Stdout, install.Stderr = os.Stderr, os.Stderr
-	if err := install.Run(); err != nil {
-		return fmt.Errorf("install ansible-core: %w", err)
 	}
 	return nil
 }
@@ -148,7 +168,8 @@ big = plan(hosts = hosts, steps = [make(h, i) for h in hosts for i in range(10)]
 // A figure is the median of several runs of one command.
 type figure struct {
 	wall, cpu time.Duration
-	memory    int64 // bytes, of the largest process
+	hosts     time.Duration // the CPU of the hosts, where that was looked at
+	memory    int64         // bytes, of the largest process
 }
 
 func (f figure) String() string {
@@ -189,6 +210,7 @@ func median(fs []figure) figure {
 	return figure{
 		wall:   time.Duration(mid(func(f figure) int64 { return int64(f.wall) })),
 		cpu:    time.Duration(mid(func(f figure) int64 { return int64(f.cpu) })),
+		hosts:  time.Duration(mid(func(f figure) int64 { return int64(f.hosts) })),
 		memory: mid(func(f figure) int64 { return f.memory }),
 	}
 }

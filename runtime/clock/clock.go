@@ -2,7 +2,10 @@
 // clock between them.
 package clock
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // An Instant is a moment as one machine saw it.
 type Instant struct {
@@ -20,10 +23,30 @@ type Mark struct {
 // Now is this moment. Where the machine does not tell its boot it has no Mark.
 func Now() Instant {
 	now := Instant{Wall: time.Now()}
-	if boot, up, err := uptime(); err == nil {
-		now.Mark = Mark{boot, up}
+	id, err := bootID()
+	if err != nil {
+		return now
+	}
+	if up, err := uptime(); err == nil {
+		now.Mark = Mark{id, up}
 	}
 	return now
+}
+
+// boot is the boot that this process belongs to, which it does not outlive; nil
+// until it has been read. Every event of a run asks for it.
+var boot atomic.Pointer[string]
+
+func bootID() (string, error) {
+	if known := boot.Load(); known != nil {
+		return *known, nil
+	}
+	id, err := readBoot()
+	if err != nil {
+		return "", err
+	}
+	boot.Store(&id)
+	return id, nil
 }
 
 // Add is the moment so much later.

@@ -6,13 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func readBoot() (string, error) { return unix.Sysctl("kern.bootsessionuuid") }
+
 // uptime counts by CLOCK_MONOTONIC, which on macOS goes on while the machine sleeps.
-func uptime() (boot string, up time.Duration, err error) {
-	boot, err = unix.Sysctl("kern.bootsessionuuid")
-	if err != nil {
-		return "", 0, err
-	}
+func uptime() (time.Duration, error) {
 	var ts unix.Timespec
-	err = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
-	return boot, time.Duration(ts.Nano()), err
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts)
+	return time.Duration(ts.Nano()), err
 }

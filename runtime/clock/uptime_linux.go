@@ -8,12 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func uptime() (boot string, up time.Duration, err error) {
+func readBoot() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", 0, err
-	}
+	return strings.TrimSpace(string(id)), err
+}
+
+func uptime() (time.Duration, error) {
 	var ts unix.Timespec
-	err = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return strings.TrimSpace(string(id)), time.Duration(ts.Nano()), err
+	err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
+	return time.Duration(ts.Nano()), err
 }

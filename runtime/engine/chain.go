@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"infra/runtime"
@@ -80,7 +81,7 @@ func (r *run) refuse(op runtime.Op) error {
 	switch {
 	case op.Host == "":
 		return nil
-	case r.plan.Host(op.Host) == nil:
+	case r.host(op.Host) == nil:
 		return runtime.WithHint(fmt.Errorf("%s would change %s, which the plan does not list", op.Name, op.Host),
 			"add it to the plan's hosts = [...]")
 	case r.hosts != nil && !r.hosts[op.Host]:
@@ -124,7 +125,9 @@ func announced(r *run, next runtime.Do) runtime.Do {
 		if lost := r.emit(ended); lost != nil && err == nil {
 			return runtime.Result{}, lost
 		}
-		r.forget(ctx, op, out.op)
+		if op.Forget != nil && !r.file.Preview {
+			r.forget(ctx, op.Forget, out.op)
+		}
 		return res, err
 	}
 }
@@ -155,21 +158,18 @@ func inFlight(op runtime.Op, err error) bool {
 }
 
 // opID is the name of an operation among those of all runs.
-func (r *run) opID(op *runtime.OpEvent) string { return fmt.Sprintf("%s-%d", r.id, op.ID) }
+func (r *run) opID(op *runtime.OpEvent) string { return r.id + "-" + strconv.Itoa(op.ID) }
 
 // forgetting bounds how long taking away what only a resumed run would need may take.
 const forgetting = 10 * time.Second
 
 // forget lets an operation that the journal has take away its traces, while the
 // step goes on. What stays is of no harm.
-func (r *run) forget(ctx context.Context, op runtime.Op, e *runtime.OpEvent) {
-	if op.Forget == nil || r.file.Preview {
-		return
-	}
+func (r *run) forget(ctx context.Context, forget func(context.Context), e *runtime.OpEvent) {
 	r.forgets.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(runtime.WithOpID(ctx, r.opID(e))), forgetting)
 		defer cancel()
-		op.Forget(ctx)
+		forget(ctx)
 	})
 }
 

@@ -47,6 +47,12 @@ func (e *Engine) Preview(ctx context.Context, path string) (*interp.File, error)
 	return e.in.Preview(ctx, path)
 }
 
+// PreviewFrom is Preview, and says which files it asked for, also where these are
+// at fault.
+func (e *Engine) PreviewFrom(ctx context.Context, path string) (*interp.File, []interp.Input, error) {
+	return e.in.PreviewFrom(ctx, path)
+}
+
 // Resume reads a plan file, to go on with a run of it.
 func (e *Engine) Resume(ctx context.Context, path string) (*interp.File, error) {
 	return e.in.Resume(ctx, path)
@@ -69,6 +75,9 @@ type run struct {
 	opts    Options
 	hosts   map[string]bool // that operations may touch; nil: those of the plan
 	started time.Time
+
+	naming sync.Once
+	byName map[string]*runtime.Host // the plan's hosts; host makes it
 
 	observes bool // it runs only the checks, and tries those again that do not hold
 
@@ -160,12 +169,26 @@ func (e *Engine) enter(ctx context.Context, r *run, tasks *tasks) (release func(
 	if err = e.pass(r); err == nil {
 		err = r.lockHosts(ctx, until)
 	}
+	if err == nil {
+		err = r.mayReload() // after the waiting, while no other run changes the hosts
+	}
 	if err != nil {
 		unlock()
 		r.journal.Close()
 		return nil, err
 	}
 	return func() { r.locks.release(); unlock(); r.journal.Close() }, nil
+}
+
+// host returns the plan's host of a name, or nil. Every operation asks.
+func (r *run) host(name string) *runtime.Host {
+	r.naming.Do(func() {
+		r.byName = make(map[string]*runtime.Host, len(r.plan.Hosts))
+		for _, h := range r.plan.Hosts {
+			r.byName[h.Name] = h
+		}
+	})
+	return r.byName[name]
 }
 
 // touched are the hosts that the run may change.

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"io"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -31,7 +30,11 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		return observe(ctx, op, o)
 	}
 	if op.Effect == runtime.Build && out.run.opts.Build && o == nil {
-		return op.Run(ctx, out)
+		res, err := op.Run(ctx, out)
+		if res.Changed || err != nil {
+			out.run.opts.Reads.Forget()
+		}
+		return res, err
 	}
 	p, err := prediction(ctx, op, o)
 	if err != nil {
@@ -45,7 +48,7 @@ func foresee(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		out.task.history.note(out.task, op)
 		runtime.RaiseDoubt(ctx, foreseen(op))
 	}
-	return runtime.Result{Value: p.Value}, nil
+	return runtime.Result{Value: p.Value, Aside: p.Aside}, nil
 }
 
 // An obstacle is why a dry run cannot know what an operation will answer.
@@ -74,7 +77,7 @@ func (r *run) obstacle(t *task, op runtime.Op) *obstacle {
 // than the run's: a run may get another one, or none.
 func observe(ctx context.Context, op runtime.Op, o *obstacle) (runtime.Result, error) {
 	if o == nil {
-		return op.Run(ctx, io.Discard)
+		return outputOf(ctx).run.opts.Reads.Read(ctx, op)
 	}
 	runtime.RaiseDoubt(ctx, foreseen(op))
 	return runtime.Result{Value: notKnown(op)}, nil
@@ -86,14 +89,15 @@ func prediction(ctx context.Context, op runtime.Op, o *obstacle) (runtime.Predic
 		return runtime.Prediction{}, fmt.Errorf("it has no prediction, and a dry run does not guess")
 	}
 	if o == nil {
-		return op.Predict(ctx)
+		return outputOf(ctx).run.opts.Reads.predict(ctx, op)
 	}
 	p := runtime.Prediction{Verdict: runtime.NotKnown, Value: notKnown(op)}
 	if op.Effect == runtime.Destroy {
 		p.Verdict = runtime.WillDestroy
 	}
 	if o.early {
-		if before, err := op.Predict(ctx); err == nil {
+		before, err := outputOf(ctx).run.opts.Reads.predict(ctx, op)
+		if p.Aside = before.Aside; err == nil {
 			p.Detail = before.Detail
 		}
 	}

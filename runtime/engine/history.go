@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"go.starlark.net/syntax"
+
 	"infra/runtime"
 )
 
@@ -15,15 +17,26 @@ import (
 type history struct {
 	before []*history              // of the tasks that end before this one starts
 	made   map[string][]alteration // by host: what was foreseen and not made
-	looked []*runtime.Op           // what was answered as if nothing else happened
+	looked []look                  // what was answered as if nothing else happened
 	broken bool                    // the preview ended early: anything may be altered
 }
 
-// An alteration is a change, or a build, that was foreseen.
+// An alteration is a change, or a build, that was foreseen. It keeps no more of
+// the operation than is asked for later: a preview has all of them at its end.
 type alteration struct {
 	task  *task
-	op    *runtime.Op
+	name  string // of the operation; "" where it is the task that is not certain
+	args  runtime.Args
+	pos   syntax.Position
 	paths []string
+}
+
+// A look is an operation whose answer was believed.
+type look struct {
+	name, host  string
+	pos         syntax.Position
+	looks, here []string
+	beyond      bool
 }
 
 // everything is the scope of an operation that says none.
@@ -41,13 +54,13 @@ func (h *history) note(t *task, op runtime.Op) {
 	if h.made == nil {
 		h.made = map[string][]alteration{}
 	}
-	h.made[op.Host] = append(h.made[op.Host], alteration{t, &op, scope(op.Alters)})
+	h.made[op.Host] = append(h.made[op.Host], alteration{t, op.Name, op.Args, op.Pos, scope(op.Alters)})
 }
 
 // look remembers an operation whose answer was believed.
 func (h *history) look(op runtime.Op) {
-	if len(scope(op.Looks))+len(op.Here) > 0 || op.Beyond {
-		h.looked = append(h.looked, &op)
+	if looks := scope(op.Looks); len(looks)+len(op.Here) > 0 || op.Beyond {
+		h.looked = append(h.looked, look{op.Name, op.Host, op.Pos, looks, op.Here, op.Beyond})
 	}
 }
 
@@ -76,7 +89,7 @@ func (h *history) does(op runtime.Op) bool {
 	other := h.any(nil, func(h *history) bool {
 		for _, a := range h.made[op.Host] {
 			switch {
-			case a.op.Name == op.Name && reflect.DeepEqual(a.op.Args, op.Args):
+			case a.name == op.Name && reflect.DeepEqual(a.args, op.Args):
 				done = true
 			case meet(a.paths, scope(op.Looks)):
 				return true

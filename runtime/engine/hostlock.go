@@ -275,7 +275,7 @@ func (n notStarted) Unwrap() error { return n.error }
 func (r *run) heldFor(ctx context.Context, op runtime.Op) (lock *HostLock, err error) {
 	ctx, done := endingWith(ctx, r.stop)
 	defer done()
-	h := r.plan.Host(op.Host)
+	h := r.host(op.Host)
 	if op.At != nil {
 		h = op.At
 	}

@@ -21,8 +21,19 @@ type Options struct {
 	// is not in it, but those that only look. nil holds it to nothing.
 	Reviewed *preview.Document
 
+	// Reload makes it a run of infra watch --apply, with nobody asked: of Steps, held
+	// to Reviewed. What Steps need is carried out with them, as in any run of some
+	// steps, so that the journal has all that resume, undo and the gates go by; but
+	// a step that is not marked reload = True only hands its result on, and is held
+	// where it would change anything. There are no checks, as with any Steps.
+	Reload bool
+
 	Offline bool // of a preview: what needs a host or the network is not asked
 	Build   bool // of a preview: builds are carried out
+
+	// Reads are answers of earlier previews, which a preview takes where they hold,
+	// and adds its own to; nil keeps none. No run takes any.
+	Reads *Reads
 
 	// Past is a run that ended early, or never: it is gone on with. Accept goes
 	// on although the plan's files changed since, and carries out what differs.

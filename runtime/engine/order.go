@@ -27,7 +27,7 @@ func (r *run) doubt(groups []*group) {
 				}
 				doubted[t], again = true, true
 				if !t.history.broken {
-					all.unsure = with(all.unsure, alteration{task: t})
+					all.unsure = with(all.unsure, &alteration{task: t})
 				}
 			}
 		}
@@ -36,10 +36,10 @@ func (r *run) doubt(groups []*group) {
 
 // doubtTask reports the first such answer of a task.
 func (r *run) doubtTask(t *task, all *alterations) bool {
-	for _, op := range t.history.looked {
-		for _, made := range all.meeting(op) {
-			if a, ok := made.unordered(t, all.alike); ok {
-				r.sayDoubt(t, op, a, all)
+	for _, l := range t.history.looked {
+		for _, made := range all.meeting(l) {
+			if a := made.unordered(t, all.alike); a != nil {
+				r.sayDoubt(t, l, a, all)
 				return true
 			}
 		}
@@ -48,24 +48,24 @@ func (r *run) doubtTask(t *task, all *alterations) bool {
 }
 
 // sayDoubt tells the readers of a doubt about a step, once for all its hosts.
-func (r *run) sayDoubt(t *task, op *runtime.Op, a alteration, all *alterations) {
+func (r *run) sayDoubt(t *task, l look, a *alteration, all *alterations) {
 	pair := [2]*group{t.group, a.task.group}
 	if all.told[pair] {
 		return
 	}
 	all.told[pair] = true
 	e := t.event(runtime.Doubted)
-	e.Host, e.Pos = "", op.Pos
+	e.Host, e.Pos = "", l.pos
 	what := "whose preview is not certain"
-	if a.op != nil {
-		what = fmt.Sprintf("%s, %s", a.op.Name, a.op.Pos)
+	if a.name != "" {
+		what = fmt.Sprintf("%s, %s", a.name, a.pos)
 	}
 	if other := a.task.name(); t.group != a.task.group {
 		e.Text = fmt.Sprintf("%s on %s looks at what the step %s may alter (%s), and which of the two steps comes first is not fixed; "+
-			"say needs = [%s], or the other way round", op.Name, place(op.Host), other, what, other)
+			"say needs = [%s], or the other way round", l.name, place(l.host), other, what, other)
 	} else {
 		e.Text = fmt.Sprintf("%s on %s looks at what the same step may alter for %s (%s): which comes first is not fixed; use a step for each of the two",
-			op.Name, place(op.Host), a.task.host.Name, what)
+			l.name, place(l.host), a.task.host.Name, what)
 	}
 	_ = r.emit(e) // a preview has no journal that could be lost
 }
@@ -89,8 +89,8 @@ type alteredPaths struct {
 // byStep is what the tasks of one step may do to one path, or to any.
 type byStep struct {
 	group *group
-	made  []alteration // one of each task
-	hosts map[*runtime.Host]int
+	made  []*alteration         // one of each task
+	hosts map[*runtime.Host]int // into made; nil until it is asked for
 }
 
 func alterationsOf(groups []*group) *alterations {
@@ -109,7 +109,7 @@ func alterationsOf(groups []*group) *alterations {
 				all.add(host, made)
 			}
 			if t.history.broken {
-				all.unsure = with(all.unsure, alteration{task: t})
+				all.unsure = with(all.unsure, &alteration{task: t})
 			}
 		}
 	}
@@ -125,60 +125,77 @@ func (all *alterations) add(host string, made []alteration) {
 		on = &alteredPaths{byPath: map[string][]*byStep{}}
 		all.byHost[host] = on
 	}
-	for _, a := range made {
-		for _, p := range a.paths {
-			on.byPath[p] = with(on.byPath[p], a)
-			on.all = with(on.all, a)
+	for i := range made {
+		for _, p := range made[i].paths {
+			on.byPath[p] = with(on.byPath[p], &made[i])
+			on.all = with(on.all, &made[i])
 		}
 	}
 }
 
-// with adds an alteration to those of its step, which comes last.
-func with(steps []*byStep, a alteration) []*byStep {
+// with adds an alteration to those of its step, which comes last; those of one
+// task come one after the other.
+func with(steps []*byStep, a *alteration) []*byStep {
 	if len(steps) == 0 || steps[len(steps)-1].group != a.task.group {
-		steps = append(steps, &byStep{group: a.task.group, hosts: map[*runtime.Host]int{}})
+		steps = append(steps, &byStep{group: a.task.group})
 	}
 	s := steps[len(steps)-1]
-	if _, again := s.hosts[a.task.host]; !again {
-		s.hosts[a.task.host] = len(s.made)
+	if n := len(s.made); n == 0 || s.made[n-1].task != a.task {
+		if s.hosts != nil {
+			s.hosts[a.task.host] = n
+		}
 		s.made = append(s.made, a)
 	}
 	return steps
 }
 
-// unordered returns one that may come before t as well as after it. Where all
+// of returns what the step's task for a host may do, or nil.
+func (s *byStep) of(h *runtime.Host) *alteration {
+	if s.hosts == nil {
+		s.hosts = make(map[*runtime.Host]int, len(s.made))
+		for i, a := range s.made {
+			s.hosts[a.task.host] = i
+		}
+	}
+	if i, ok := s.hosts[h]; ok {
+		return s.made[i]
+	}
+	return nil
+}
+
+// unordered returns one that may come before t as well as after it, or nil. Where all
 // steps are alike, how t stands to the task of another host is how it stands to
 // that of any.
-func (s *byStep) unordered(t *task, alike bool) (alteration, bool) {
+func (s *byStep) unordered(t *task, alike bool) *alteration {
 	candidates := s.made
 	if alike && len(s.made) > 3 {
 		candidates = s.made[:2:2]
-		if i, ok := s.hosts[t.host]; ok {
-			candidates = append(candidates, s.made[i])
+		if own := s.of(t.host); own != nil {
+			candidates = append(candidates, own)
 		}
 	}
 	for _, a := range candidates {
 		if !ordered(a.task, t) {
-			return a, true
+			return a
 		}
 	}
-	return alteration{}, false
+	return nil
 }
 
-// meeting returns what may alter the answer to op.
-func (all *alterations) meeting(op *runtime.Op) []*byStep {
+// meeting returns what may alter the answer to a look.
+func (all *alterations) meeting(l look) []*byStep {
 	found := all.unsure[:len(all.unsure):len(all.unsure)]
-	if on := all.byHost[op.Host]; on != nil {
-		for _, p := range scope(op.Looks) {
+	if on := all.byHost[l.host]; on != nil {
+		for _, p := range l.looks {
 			found = append(found, on.at(p)...)
 		}
 	}
 	if on := all.byHost[""]; on != nil {
-		for _, p := range op.Here {
+		for _, p := range l.here {
 			found = append(found, on.at(p)...)
 		}
 	}
-	if op.Beyond {
+	if l.beyond {
 		for _, on := range all.byHost {
 			found = append(found, on.all...)
 		}

@@ -47,7 +47,11 @@ func (r *run) expect(tasks *tasks) error {
 func reviewed(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		if r.expected != nil && op.Effect != runtime.Read {
-			if err := r.review(taskOf(ctx), op); err != nil {
+			err := r.review(taskOf(ctx), op)
+			if err == nil {
+				err = r.reload(ctx, taskOf(ctx), op)
+			}
+			if err != nil {
 				return runtime.Result{}, scrubbed(err)
 			}
 		}

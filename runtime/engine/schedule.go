@@ -27,6 +27,8 @@ type scheduler struct {
 	left    int        // tasks that have not ended
 	ready   *list.List // of *group: those with something to start
 	locks   map[string]bool
+	work    chan *task // to workers that have ended another task
+	idle    int        // such workers
 	ended   chan ending
 	answers chan func()
 	stopped bool
@@ -44,8 +46,9 @@ type ending struct {
 func (r *run) schedule(ctx context.Context, groups []*group) {
 	s := &scheduler{
 		run: r, ctx: ctx, jobs: r.opts.Jobs, ready: list.New(),
-		locks: map[string]bool{}, ended: make(chan ending), answers: make(chan func(), len(groups)),
+		locks: map[string]bool{}, work: make(chan *task), ended: make(chan ending), answers: make(chan func(), len(groups)),
 	}
+	defer close(s.work)
 	if s.jobs <= 0 {
 		s.jobs = defaultJobs
 	}
@@ -75,6 +78,7 @@ func (r *run) schedule(ctx context.Context, groups []*group) {
 		select {
 		case e := <-s.ended:
 			s.active--
+			s.idle++
 			e.task.group.active--
 			s.unlock(e.task.group)
 			e.task.value = e.value
@@ -104,14 +108,14 @@ func (s *scheduler) restored(t *task) {
 // machine after them.
 func (s *scheduler) enqueue(t *task) {
 	g := t.group
-	first := slices.IndexFunc(g.queue, func(t *task) bool { return t.own })
-	switch {
-	case t.own || first < 0 && !t.canary:
-		g.queue = append(g.queue, t)
-	case t.canary:
+	switch last := len(g.queue) - 1; {
+	case t.canary && !t.own:
 		g.queue = append([]*task{t}, g.queue...)
-	default:
+	case !t.own && last >= 0 && g.queue[last].own:
+		first := slices.IndexFunc(g.queue, func(t *task) bool { return t.own })
 		g.queue = slices.Insert(g.queue, first, t)
+	default:
+		g.queue = append(g.queue, t)
 	}
 	s.list(g)
 }
@@ -206,10 +210,21 @@ func (s *scheduler) launch(t *task) {
 			s.locks[name] = true
 		}
 	}
-	go func() {
+	if s.idle > 0 {
+		s.idle--
+		s.work <- t
+		return
+	}
+	go s.worker(t)
+}
+
+// worker performs a task and then others. A goroutine of its own for each would
+// have to grow its stack each time.
+func (s *scheduler) worker(t *task) {
+	for more := true; more; t, more = <-s.work {
 		value, status := s.run.perform(s.ctx, t)
 		s.ended <- ending{t, status, value}
-	}()
+	}
 }
 
 func (s *scheduler) unlock(g *group) {
@@ -368,10 +383,11 @@ func (r *run) undoes(t *task) bool {
 
 // verdict is the status that an error gives a task.
 func verdict(err error) runtime.Status {
+	if err == nil {
+		return runtime.OK
+	}
 	var unknown *runtime.NotKnownError
 	switch {
-	case err == nil:
-		return runtime.OK
 	case errors.As(err, &unknown):
 		return runtime.Stopped
 	case isStop(err):

@@ -63,11 +63,18 @@ func (in *Interp) Read(ctx context.Context, path string) (*File, error) {
 // Preview is Read for a dry run: the files are compiled so that their code
 // cannot decide on an [runtime.Unknown].
 func (in *Interp) Preview(ctx context.Context, path string) (*File, error) {
-	f, err := in.readWith(ctx, path, in.Forms, previewSteps)
+	f, _, err := in.PreviewFrom(ctx, path)
+	return f, err
+}
+
+// PreviewFrom is Preview for who waits for the files to change: it also returns
+// every file that was asked for, whether or not they are at fault.
+func (in *Interp) PreviewFrom(ctx context.Context, path string) (*File, []Input, error) {
+	f, from, err := in.readFor(ctx, path, in.Forms, previewSteps, bindPlan)
 	if f != nil {
 		f.Preview = true
 	}
-	return f, err
+	return f, from, err
 }
 
 // Resume is Read for going on with a run: of what an earlier process did, some
@@ -79,19 +86,22 @@ func (in *Interp) Resume(ctx context.Context, path string) (*File, error) {
 }
 
 func (in *Interp) readWith(ctx context.Context, path string, forms Forms, steps uint64) (*File, error) {
-	return in.readFor(ctx, path, forms, steps, func(f *File, main *source, globals starlark.StringDict, reading *runtime.Reading) {
-		f.Plan = thePlan(main, globals, reading)
-	})
+	f, _, err := in.readFor(ctx, path, forms, steps, bindPlan)
+	return f, err
 }
 
-// readFor reads a file for what take makes of its globals.
-func (in *Interp) readFor(ctx context.Context, path string, forms Forms, steps uint64, take func(*File, *source, starlark.StringDict, *runtime.Reading)) (*File, error) {
+func bindPlan(f *File, main *source, globals starlark.StringDict, reading *runtime.Reading) {
+	f.Plan = thePlan(main, globals, reading)
+}
+
+// readFor reads a file for what take makes of its globals, and says from what.
+func (in *Interp) readFor(ctx context.Context, path string, forms Forms, steps uint64, take func(*File, *source, starlark.StringDict, *runtime.Reading)) (*File, []Input, error) {
 	rel, err := in.fromRoot(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reading := new(runtime.Reading)
-	src := &sources{root: in.root, byPath: map[string]*source{}, undefined: starlark.StringDict{}, reading: reading}
+	src := &sources{root: in.root, byPath: map[string]*source{}, lacking: map[string]error{}, undefined: starlark.StringDict{}, reading: reading}
 	main := src.add(rel, nil, syntax.MakePosition(&rel, 0, 0))
 	file := &File{Path: rel, sources: src.byPath, steps: steps}
 	bound := forms.bind(in.predeclared)
@@ -103,9 +113,9 @@ func (in *Interp) readFor(ctx context.Context, path string, forms Forms, steps u
 	}
 	file.seen = reading.Seen()
 	if problems := reading.Problems(); len(problems) > 0 {
-		return nil, file.complete(problems)
+		return nil, src.inputs(), file.complete(problems)
 	}
-	return file, nil
+	return file, src.inputs(), nil
 }
 
 // fromRoot returns path, which is from the working directory, as a path from

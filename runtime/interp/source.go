@@ -1,6 +1,7 @@
 package interp
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,6 +28,7 @@ var dialect = &syntax.FileOptions{Set: true, Recursion: true}
 type source struct {
 	path  string // from the project's root, with slashes: what positions show
 	lines []string
+	sum   string       // the SHA-256 of its bytes, in hex
 	file  *syntax.File // nil where it does not parse
 	loads []load
 
@@ -45,7 +48,8 @@ type load struct {
 type sources struct {
 	root    string
 	byPath  map[string]*source
-	order   []*source // each after what it loads
+	order   []*source        // each after what it loads
+	lacking map[string]error // why nothing could be read at these paths
 	reading *runtime.Reading
 
 	undefined starlark.StringDict // names that no file defines
@@ -59,6 +63,7 @@ func (s *sources) add(path string, via []load, from syntax.Position) *source {
 	}
 	text, err := s.readFile(path)
 	if err != nil {
+		s.lacking[path] = err
 		s.reading.Report(from, hintForFile(path, err), "%s", err)
 		return nil
 	}
@@ -103,7 +108,7 @@ func hintForFile(path string, err error) string {
 // is blanked out and the rest is parsed again, so that every broken statement
 // is reported, not just the first.
 func (s *sources) parse(name, text string) *source {
-	src := &source{path: name, lines: strings.Split(text, "\n")}
+	src := &source{path: name, lines: strings.Split(text, "\n"), sum: fmt.Sprintf("%x", sha256.Sum256([]byte(text)))}
 	src.callStarts = sync.OnceValue(func() map[place]syntax.Position { return callStarts(src.file) })
 	rest := src.lines
 	for {
@@ -219,8 +224,28 @@ func (src *source) line(n int32) string {
 func (f *File) Sources() []runtime.Source {
 	digests := make(map[string]string, len(f.sources))
 	for name, src := range f.sources {
-		digests[name] = fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(src.lines, "\n"))))
+		digests[name] = src.sum
 	}
 	maps.Copy(digests, f.seen)
 	return runtime.SourcesOf(digests)
+}
+
+// An Input is a file that a reading asked for.
+type Input struct {
+	Path    string // from the project's root, as it is loaded
+	SHA256  string // of what was read, in hex; "" where nothing could be
+	Missing bool   // there is no such file
+}
+
+// inputs returns every file that was asked for, sorted by path.
+func (s *sources) inputs() []Input {
+	var all []Input
+	for name, src := range s.byPath {
+		all = append(all, Input{Path: name, SHA256: src.sum})
+	}
+	for name, err := range s.lacking {
+		all = append(all, Input{Path: name, Missing: errors.Is(err, fs.ErrNotExist)})
+	}
+	slices.SortFunc(all, func(a, b Input) int { return cmp.Compare(a.Path, b.Path) })
+	return all
 }

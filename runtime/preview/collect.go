@@ -1,28 +1,27 @@
 package preview
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
-	"os"
-	"path/filepath"
-	"strings"
-
-	"infra/runtime"
-)
+import "infra/runtime"
 
 // A Collector reads the events of a dry run, one at a time.
 type Collector struct {
-	root  string
-	order []place
-	steps map[place]*collected
-	files map[string]string // the digests of files that were read, by path from the root
-	ended bool
+	order  []place
+	steps  map[place]*collected
+	first  map[string]*collected // of each step, of its hosts the first
+	inputs *inputs
+	ended  bool
 }
 
-// NewCollector makes a collector for a project.
+// NewCollector makes a collector for the project at root.
 func NewCollector(root string) *Collector {
-	return &Collector{root: root, steps: map[place]*collected{}, files: map[string]string{}}
+	return &Collector{steps: map[place]*collected{}, first: map[string]*collected{}, inputs: newInputs(root)}
+}
+
+// NewWatching makes a collector that takes down all that the preview looks at
+// as well, for who makes another one when that changes.
+func NewWatching(root string) *Collector {
+	c := NewCollector(root)
+	c.inputs.every = true
+	return c
 }
 
 // A place is where an operation belongs: a step, and the host of its fan-out.
@@ -45,6 +44,9 @@ func (c *Collector) Read(e runtime.Event) {
 		return
 	}
 	s := c.steps[place{e.Step, e.Host}]
+	if e.Kind == runtime.Doubted { // told once for all hosts of a step
+		s = c.first[e.Step]
+	}
 	if s == nil || e.Check {
 		return
 	}
@@ -52,7 +54,7 @@ func (c *Collector) Read(e runtime.Event) {
 	case runtime.StepRetried:
 		s.ops = nil
 	case runtime.OpAsked:
-		c.look(e.Op.Op)
+		c.inputs.look(e.Op.Op)
 	case runtime.OpEnded:
 		if e.Op.Op.Effect != runtime.Read {
 			s.ops = append(s.ops, e)
@@ -60,7 +62,8 @@ func (c *Collector) Read(e runtime.Event) {
 	case runtime.Doubted:
 		s.doubts = append(s.doubts, e.Text)
 	case runtime.StepEnded:
-		s.end = &e
+		end := e // every event would be put on the heap for a pointer to it
+		s.end = &end
 	}
 }
 
@@ -68,6 +71,9 @@ func (c *Collector) expect(steps []*runtime.Step) {
 	add := func(p place) {
 		c.order = append(c.order, p)
 		c.steps[p] = new(collected)
+		if c.first[p.step] == nil {
+			c.first[p.step] = c.steps[p]
+		}
 	}
 	for _, s := range steps {
 		if !s.FansOut() {
@@ -79,46 +85,19 @@ func (c *Collector) expect(steps []*runtime.Step) {
 	}
 }
 
-// look takes the digests of the files that an operation is about to read. What
-// is made of a secret shows nowhere else: only its file tells that it changed.
-func (c *Collector) look(op runtime.Op) {
-	if op.Effect != runtime.Read || op.Host != "" {
-		return
-	}
-	for _, name := range op.Looks {
-		rel, err := filepath.Rel(c.root, name)
-		if err != nil || !filepath.IsLocal(rel) || strings.HasPrefix(rel, ".infra"+string(filepath.Separator)) {
-			continue
-		}
-		rel = filepath.ToSlash(rel)
-		if _, again := c.files[rel]; again {
-			continue
-		}
-		if digest, err := digestOf(name); err == nil { // else it is no file, which the step itself meets
-			c.files[rel] = digest
-		}
-	}
-}
+// Look takes down an operation that is carried out while the plan's files are
+// read, before it is.
+func (c *Collector) Look(op runtime.Op) { c.inputs.look(op) }
 
-func digestOf(name string) (string, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", err
-	}
-	if !info.Mode().IsRegular() {
-		return "", os.ErrInvalid
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
-}
+// Inputs are what the preview, as far as it came, looked at on this machine,
+// without what its plan writes there, sorted by path; for a collector that
+// [NewWatching] made. Of what lies outside the project only local flakes count,
+// with their inputs from here; .git and .infra never do.
+func (c *Collector) Inputs() []Input { return c.inputs.list() }
+
+// Writes are the paths that the plan's operations may alter in the project, each
+// with all that lies below it, sorted: a change there was not made by a person.
+func (c *Collector) Writes() []string { return c.inputs.written() }
 
 // Complete says whether the dry run came to its end.
 func (c *Collector) Complete() bool { return c.ended }
@@ -134,7 +113,7 @@ func (c *Collector) Fill(d *Document) error {
 		}
 		d.Steps = append(d.Steps, s)
 	}
-	d.Files = runtime.SourcesOf(c.files)
+	d.Files = runtime.SourcesOf(c.inputs.read)
 	return nil
 }
 

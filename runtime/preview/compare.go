@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"infra/runtime"
 )
@@ -26,7 +25,9 @@ func Compare(was, now *Document) []string {
 	d.flakes(was.Flake, now.Flake)
 	d.tools(was.Tools, now.Tools)
 	d.hosts(was.Hosts, now.Hosts)
-	d.steps(was.Steps, now.Steps)
+	for _, step := range Diff(was, now) {
+		d.add("%s", step)
+	}
 	return d.found
 }
 
@@ -137,178 +138,4 @@ func numbered(generation int) string {
 		return "none"
 	}
 	return fmt.Sprint(generation)
-}
-
-func (d *differences) steps(was, now []Step) {
-	before, after, _ := by(was, now, Step.String)
-	for _, b := range was {
-		a, has := after[b.String()]
-		if !has {
-			d.add("%s is no step of the plan any more", b)
-			continue
-		}
-		if a.Status != b.Status || a.Why != b.Why {
-			d.add("%s: the preview ended as %s, now it ends as %s", b, ended(b), ended(a))
-		}
-		if !slices.Equal(a.Doubts, b.Doubts) {
-			d.add("%s: which step comes first was doubted as %q, now as %q", b, b.Doubts, a.Doubts)
-		}
-		d.operations(b.String(), b.Operations, a.Operations)
-	}
-	for _, a := range now {
-		if _, had := before[a.String()]; !had {
-			d.add("%s is not in the preview", a)
-		}
-	}
-}
-
-func ended(s Step) string {
-	if s.Why == "" {
-		return s.Status
-	}
-	return s.Status + " (" + s.Why + ")"
-}
-
-// operations walks along both lists. What stands at both is the same one, or
-// the same one with something changed; the rest was added or is left out.
-func (d *differences) operations(step string, was, now []Operation) {
-	at := 0
-	for i, b := range was {
-		next := indexFrom(now, at, b.same)
-		if next < 0 && at < len(now) && b.akin(now[at]) && indexFrom(was, i+1, now[at].same) < 0 {
-			d.changed(step, b, now[at])
-			at++
-			continue
-		}
-		if next < 0 {
-			d.add("%s: no longer done: %s", step, b)
-			continue
-		}
-		d.added(step, now[at:next])
-		d.foreseen(step, b, now[next])
-		at = next + 1
-	}
-	d.added(step, now[at:])
-}
-
-func (d *differences) added(step string, ops []Operation) {
-	for _, o := range ops {
-		d.add("%s: not in the preview: %s (%s)", step, o, o.Pos)
-	}
-}
-
-func indexFrom(ops []Operation, from int, match func(Operation) bool) int {
-	if i := slices.IndexFunc(ops[from:], match); i >= 0 {
-		return from + i
-	}
-	return -1
-}
-
-// akin operations are the same thing done otherwise.
-func (o Operation) akin(other Operation) bool { return o.Name == other.Name && o.Host == other.Host }
-
-// same operations do the same, whatever was foreseen of them.
-func (o Operation) same(other Operation) bool {
-	return o.akin(other) && o.Effect == other.Effect && o.Needs == other.Needs && o.arguments() == other.arguments()
-}
-
-// changed tells of an operation that is done otherwise.
-func (d *differences) changed(step string, was, now Operation) {
-	switch {
-	case was.Effect != now.Effect:
-		d.add("%s: the preview was: a %s: %s; now: a %s", step, was.Effect, was, now.Effect)
-		return
-	case was.String() != now.String():
-		d.add("%s: the preview was: %s; now: %s", step, was, now)
-		return
-	case !slices.Equal(was.Detail, now.Detail):
-		d.details(step+": "+was.String()+": ", was, now)
-		return
-	}
-	d.add("%s: %s: the arguments were %s, now they are %s", step, was, was.arguments(), now.arguments())
-}
-
-// foreseen compares what was foreseen of the same operation.
-func (d *differences) foreseen(step string, was, now Operation) {
-	at := step + ": " + was.String() + ": "
-	switch {
-	case was.Verdict != now.Verdict || was.Error != now.Error:
-		d.add("%sthe preview was: %s; now: %s", at, was.outcome(), now.outcome())
-	case !slices.Equal(was.Detail, now.Detail):
-		d.details(at, was, now)
-	case was.Show != now.Show || was.Note != now.Note:
-		d.add("%sit was shown as: %s; now: %s", at, was.shown(), now.shown())
-	}
-}
-
-// details shows where the details of two operations differ.
-func (d *differences) details(at string, was, now Operation) {
-	b, a := apart(was.Detail, now.Detail)
-	d.add("%sthe preview was:\n%s\nnow:\n%s", at, lines(b), lines(a))
-}
-
-// apart leaves out of two lists of lines what both begin and end with, but for
-// the line below which the first difference stands.
-func apart(a, b []string) ([]string, []string) {
-	same := 0
-	for same < min(len(a), len(b)) && a[same] == b[same] {
-		same++
-	}
-	tail := 0
-	for tail < min(len(a), len(b))-same && a[len(a)-1-tail] == b[len(b)-1-tail] {
-		tail++
-	}
-	var above []string
-	if longer := slices.MaxFunc([][]string{a, b}, func(x, y []string) int { return len(x) - len(y) }); same < len(longer) {
-		at := slices.IndexFunc(reversed(longer[:same]), func(line string) bool { return indent(line) < indent(longer[same]) })
-		if at >= 0 {
-			above = longer[same-1-at : same-at]
-		}
-	}
-	return slices.Concat(above, a[same:len(a)-tail]), slices.Concat(above, b[same:len(b)-tail])
-}
-
-func reversed(list []string) []string {
-	list = slices.Clone(list)
-	slices.Reverse(list)
-	return list
-}
-
-func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
-
-func (o Operation) shown() string {
-	if o.Note == "" {
-		return o.Show
-	}
-	return o.Show + " (" + o.Note + ")"
-}
-
-// outcome is what was foreseen in one line.
-func (o Operation) outcome() string {
-	parts := []string{o.Verdict, o.Error}
-	if len(o.Detail) > 0 {
-		parts = append(parts, o.Detail[0])
-	}
-	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
-}
-
-// most bounds how much of a detail a difference shows.
-const most = 20
-
-func lines(detail []string) string {
-	var b strings.Builder
-	for i, l := range detail {
-		if i == most {
-			fmt.Fprintf(&b, "\n  … %d lines more", len(detail)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString("  " + l)
-	}
-	if len(detail) == 0 {
-		return "  nothing to show"
-	}
-	return b.String()
 }

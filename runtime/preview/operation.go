@@ -26,26 +26,6 @@ type Operation struct {
 	Pos     string   `json:"pos"`
 }
 
-// Args are arguments as JSON has them, numbers with all their digits.
-type Args map[string]any
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (a *Args) UnmarshalJSON(data []byte) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	return d.Decode((*map[string]any)(a))
-}
-
-// argsOf are an operation's arguments without secrets.
-func argsOf(op runtime.Op) (Args, error) {
-	data, err := runtime.ScrubArgs(op.Args)
-	if err != nil {
-		return nil, err
-	}
-	args := Args{}
-	return args, json.Unmarshal(data, &args)
-}
-
 // operationOf is the operation that an event tells the end of.
 func operationOf(e runtime.Event) (Operation, error) {
 	op := e.Op.Op
@@ -54,7 +34,7 @@ func operationOf(e runtime.Event) (Operation, error) {
 		return Operation{}, fmt.Errorf("%s (%s): %w", op.Name, op.Pos, err)
 	}
 	o := Operation{
-		Name: op.Name, Host: op.Host, Effect: op.Effect.String(), Verdict: "built", Show: runtime.Scrub(op.Show),
+		Name: op.Name, Host: op.Host, Effect: op.Effect.String(), Verdict: built, Show: runtime.Scrub(op.Show),
 		Args: args, Note: runtime.Scrub(e.Text), Pos: op.Pos.String(),
 	}
 	if op.Needs != nil {
@@ -171,8 +151,9 @@ func What(op runtime.Op) string {
 	return Operation{Name: op.Name, Host: op.Host, Show: runtime.Scrub(op.Show), Args: args}.What()
 }
 
-func jsonOf(args Args) string {
-	data, err := encode(args)
+// jsonOf is a value of JSON in one line.
+func jsonOf(x any) string {
+	data, err := encode(x)
 	if err != nil {
 		return "{}"
 	}

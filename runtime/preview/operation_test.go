@@ -130,6 +130,7 @@ func TestTheOrderIsThePlans(t *testing.T) {
 				c.Read(e)
 			}
 		}
+		c.Read(runtime.Event{Kind: runtime.Doubted, Step: "two", Text: "for all its hosts"})
 		if c.Complete() {
 			t.Error("it is complete before its end")
 		}
@@ -144,6 +145,7 @@ func TestTheOrderIsThePlans(t *testing.T) {
 		var steps []string
 		for _, s := range d.Steps {
 			steps = append(steps, fmt.Sprint(s, " ", s.Status))
+			steps = append(steps, s.Doubts...)
 			for _, o := range s.Operations {
 				steps = append(steps, o.Name)
 			}
@@ -151,7 +153,7 @@ func TestTheOrderIsThePlans(t *testing.T) {
 		texts = append(texts, strings.Join(steps, ", "))
 	}
 	for _, got := range texts {
-		if want := "step two on b ok, op3, step two on a ok, op2, step one ok, op1"; got != want {
+		if want := "step two on b ok, for all its hosts, op3, step two on a ok, op2, step one ok, op1"; got != want {
 			t.Errorf("got %s", got)
 		}
 	}

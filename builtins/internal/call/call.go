@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -63,6 +62,9 @@ func New[A any](s Spec, fn func(*Call, A) (starlark.Value, error)) Spec {
 			return nil, fmt.Errorf("%s: %w", c.spec.Name, err)
 		}
 		c.args, c.needs, c.placed = given.kept, given.needs, given.placed
+		if c.Recv == nil {
+			c.decides = a
+		}
 		if c.needs != nil && c.spec.Level == Anywhere {
 			return c.spec.notKnown(*c.needs), nil
 		}
@@ -92,6 +94,9 @@ type Call struct {
 	asked bool             // for an operation
 
 	placed []*runtime.Host // those among the arguments that are reached at an address of their own
+
+	decides any              // what its operations are known by; nil: nothing tells
+	answers []starlark.Value // what it was answered so far
 }
 
 // Context is the run's: it ends when the run is to stop.
@@ -127,10 +132,21 @@ func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	if op.NotKnown == nil {
 		op.NotKnown = c.NotKnown
 	}
+	if op.Same == nil {
+		op.Same = c.same()
+	}
 	c.place(&op)
 	if c.needs != nil { // a path among the arguments may be what is not known
 		op.Needs, op.Looks, op.Alters = c.needs, nil, nil
 	}
+	res, err := c.answer(op)
+	if c.answers = append(c.answers, res.Value); err != nil || res.Aside != nil {
+		c.decides = nil // nothing tells what the builtin makes of that
+	}
+	return res, err
+}
+
+func (c *Call) answer(op runtime.Op) (runtime.Result, error) {
 	if reading := runtime.ReadingFrom(c.ctx); reading != nil {
 		return c.see(reading, op)
 	}
@@ -144,7 +160,7 @@ func (c *Call) see(reading *runtime.Reading, op runtime.Op) (runtime.Result, err
 	if op.Effect != runtime.Read {
 		return runtime.Result{}, fmt.Errorf("%s acts on the world, and reading a file must not", op.Name)
 	}
-	r, err := op.Run(c.ctx, io.Discard)
+	r, err := runtime.ReaderFrom(c.ctx)(c.ctx, op)
 	if err != nil {
 		return r, err
 	}

@@ -84,14 +84,15 @@ var converters = map[reflect.Type]converter{
 
 func typeName(t reflect.Type) string { return converters[t].name }
 
-// convert stores v in f, or says what was wanted and what came.
-func convert(v starlark.Value, f reflect.Value) error {
+// convert stores v in f, and returns what f has then; or it says what was wanted
+// and what came.
+func convert(v starlark.Value, f reflect.Value) (any, error) {
 	x, err := converters[f.Type()].from(v)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f.Set(reflect.ValueOf(x))
-	return nil
+	return x, nil
 }
 
 func want(what string, v starlark.Value) error {

@@ -76,8 +76,9 @@ func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tup
 			continue
 		}
 		v, needs, err := represent(v, field.Type(), p.Name)
+		var arg any
 		if err == nil {
-			err = convert(v, field)
+			arg, err = convert(v, field)
 		}
 		if err != nil {
 			return out, fmt.Errorf("%s: %w", p.Name, err)
@@ -85,8 +86,8 @@ func unpack(params []Param, into any, args starlark.Tuple, kwargs []starlark.Tup
 		if out.needs == nil {
 			out.needs = needs
 		}
-		out.kept[p.Name] = keep(field.Interface())
-		out.placed = append(out.placed, placedIn(field.Interface())...)
+		out.kept[p.Name] = keep(arg)
+		out.placed = append(out.placed, placedIn(arg)...)
 	}
 	return out, nil
 }
@@ -180,7 +181,8 @@ func setDefault(f reflect.Value, def string) error {
 		f.SetInt(int64(n))
 		return err
 	}
-	return convert(starlark.String(def), f)
+	_, err := convert(starlark.String(def), f)
+	return err
 }
 
 // keep is an argument as an operation's Args hold it: JSON's types, no secret,

@@ -71,7 +71,7 @@ func (d *Door) do(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	if d.DryRun && op.Effect != runtime.Read {
 		p, err := op.Predict(ctx)
 		d.Predictions = append(d.Predictions, p)
-		return runtime.Result{Value: p.Value}, err
+		return runtime.Result{Value: p.Value, Aside: p.Aside}, err
 	}
 	r, err := op.Run(ctx, &d.Log)
 	d.Results = append(d.Results, r)
