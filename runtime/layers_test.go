@@ -10,8 +10,8 @@ import (
 // layers are the packages of infra from the bottom up. A package may import
 // what stands on a line above its own, and nothing beside it.
 var layers = []string{
-	"runtime runtime/clock runtime/watch",
-	"runtime/journal runtime/remote",
+	"runtime runtime/clock",
+	"runtime/journal runtime/remote runtime/watch",
 	"builtins/internal/call builtins/internal/sshdtest runtime/gates runtime/preview",
 	"builtins/internal/calltest builtins/internal/command builtins/internal/file builtins/internal/sops/sopstest runtime/phases",
 	"builtins/internal/clantest builtins/internal/sops builtins/internal/terraform builtins/internal/terraform/terraformtest",
