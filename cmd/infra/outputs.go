@@ -18,6 +18,7 @@ type outputs struct {
 	show  reader
 	root  string
 
+	profile *profile  // nil: none is written
 	reports []*report // one for each run; none where nothing is made of them
 }
 
@@ -27,6 +28,12 @@ func (a *app) newOutputs(path string, f runFlags) (*outputs, error) {
 	o := &outputs{app: a, flags: f, show: a.reader(f)}
 	if f.junit != "" {
 		if err := writable(f.junit); err != nil {
+			return nil, exit{exitUsage, err}
+		}
+	}
+	if f.profile != "" {
+		var err error
+		if o.profile, err = startProfile(f.profile); err != nil {
 			return nil, exit{exitUsage, err}
 		}
 	}
@@ -83,6 +90,7 @@ func (o *outputs) in(root string) {
 // Read implements reader.
 func (o *outputs) Read(e runtime.Event) {
 	o.show.Read(e)
+	o.profile.Read(e)
 	if r := o.report(); r != nil {
 		r.Read(e)
 	}
@@ -101,14 +109,13 @@ func (o *outputs) finish(err error) error {
 	if lines, ok := o.show.(*jsonLines); ok && refused != nil {
 		lines.refuse(refused, code)
 	}
-	if o.report() == nil {
-		return err
-	}
 	for _, r := range o.reports {
 		r.code = code
 	}
-	o.report().refused = refused
-	lost := o.write()
+	if r := o.report(); r != nil {
+		r.refused = refused
+	}
+	lost := errors.Join(o.write(), o.profile.stop())
 	switch {
 	case lost == nil:
 		return err

@@ -27,7 +27,7 @@ type runFlags struct {
 	yes, json, github       bool
 	steps, hosts            []string
 	sshConfig, flake, junit string
-	out, plan               string
+	out, plan, profile      string
 	destroy, did            []string
 	overrides               []string
 	because                 string
@@ -116,6 +116,7 @@ that it was started from. Should the run end all the same, infra resume goes on.
 	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")
 	fl.StringVar(&f.out, "out", "", "with --dry-run: save the preview in this file")
 	fl.StringVar(&f.plan, "plan", "", "carry out the preview saved in this file, and nothing else")
+	fl.StringVar(&f.profile, "profile", "", "write into this folder where time and memory went: pprof of infra and of the plan's code, and a trace of steps and operations for ui.perfetto.dev")
 	fl.StringVar(&f.sshConfig, "ssh-config", "", "read this file instead of ~/.ssh/config")
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many steps run at once, over all hosts (default 64)")
@@ -126,6 +127,7 @@ that it was started from. Should the run end all the same, infra resume goes on.
 	_ = c.MarkFlagFilename("out", "json")
 	_ = c.MarkFlagFilename("plan", "json")
 	_ = c.MarkFlagDirname("flake")
+	_ = c.MarkFlagDirname("profile")
 	return c
 }
 
