@@ -21,7 +21,7 @@ require (
 	modernc.org/sqlite v1.61.1
 )
 
-require github.com/fsnotify/fsnotify v1.10.1 // indirect
+require github.com/fsnotify/fsnotify v1.10.1
 
 require (
 	cel.dev/expr v0.25.2 // indirect
