@@ -53,6 +53,9 @@ func TestTheDryRunOfEveryPlan(t *testing.T) {
 				t.Error("the project changed")
 			}
 			golden(t, "plans/"+strings.TrimSuffix(name, ".star")+".txt", anywhere(r.stderr))
+			if code == exitOK {
+				tr.keepsItsReads("plans/" + name)
+			}
 		})
 	}
 	if previewed == 0 {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"infra/builtins"
@@ -25,6 +27,16 @@ func warmed() {
 			fmt.Fprintln(os.Stderr, file+":", err)
 			os.Exit(1)
 		}
+	}
+}
+
+// keepsItsReads previews a plan so. What it starts the second time is terraform alone.
+func (tr *trial) keepsItsReads(file string) {
+	tr.Helper()
+	r := tr.runs(exec.Command("infra-warm", tr.fleet.SSHConfig(), file), append(os.Environ(), tr.fleet.Env()...))
+	r.want(tr.T, exitOK)
+	if file == "plans/blackphos.star" && strings.Count(r.stdout, " asked 0 in ") != 1 {
+		tr.Errorf("it asks for what is kept:\n%s", r.stdout)
 	}
 }
 

@@ -94,6 +94,8 @@ func TestWhatEndsAKeptAnswer(t *testing.T) {
 		{"a host that is said to be looked at nowhere, and 30 s", runtime.Op{Host: "h", Looks: runtime.Nothing}, later(30 * time.Second), false},
 		{"a host, where such a file is here", runtime.Op{Host: "h", Looks: []string{file}}, changed(file), true},
 		{"a host, and a file here", runtime.Op{Host: "h", Looks: []string{"/x"}, Here: []string{gone}}, changed(gone), false},
+		{"a host, and a file here, and 30 s", runtime.Op{Host: "h", Looks: []string{"/x"}, Here: []string{gone}}, later(30 * time.Second), false},
+		{"the network and a file, and 30 s", runtime.Op{Looks: []string{file}, Beyond: true}, later(30 * time.Second), false},
 		{"a host without known paths", runtime.Op{Host: "h"}, changed(file), true},
 		{"the network, and 30 s", runtime.Op{Looks: runtime.Nothing, Beyond: true}, later(30 * time.Second), false},
 		{"the network, and a file", runtime.Op{Looks: runtime.Nothing, Beyond: true}, changed(file), true},
@@ -141,6 +143,20 @@ func answerOf(t *testing.T, r *Reads, op runtime.Op, predicted bool) string {
 		t.Fatal(err)
 	}
 	return res.Value.String()
+}
+
+// TestWhatIsAskedForIsKept, however many rounds go by.
+func TestWhatIsAskedForIsKept(t *testing.T) {
+	t.Parallel()
+	var n atomic.Int64
+	r, op := NewReads(time.Hour), counted(runtime.Op{Host: "h"}, &n, starlark.None)
+	for range 10 {
+		answerOf(t, r, op, false)
+		r.Sweep()
+	}
+	if n.Load() != 1 || len(r.kept) != 1 {
+		t.Errorf("it was asked for %d times, %d are kept", n.Load(), len(r.kept))
+	}
 }
 
 // TestAFileShowsThatItChanged, whoever tells of it or not.
