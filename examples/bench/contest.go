@@ -157,21 +157,30 @@ func scoreOf(scores []score, t tool) score {
 func (c contest) print(out io.Writer, scores []score) {
 	fmt.Fprintf(out, "\n| %s | wall | client CPU | hosts' CPU | memory | wall beside infra |\n|---|---|---|---|---|---|\n", c.title)
 	ours := scoreOf(scores, toolInfra)
-	var ahead []string
+	var faster, lighter []string
 	for _, s := range scores {
-		r := ratio(s, ours, wallOf)
 		hosts := "?" // connections stay, and have not told yet
 		if s.hosts > 0 {
 			hosts = fmt.Sprintf("%.2f s", s.hosts.Seconds())
 		}
-		fmt.Fprintf(out, "| %s | %.2f s | %.2f s | %s | %d MiB | %.2f |\n", s.tool.name, s.wall.Seconds(), s.cpu.Seconds(), hosts, s.memory>>20, r)
-		if s.tool.name != ours.tool.name && r < 1 {
-			ahead = append(ahead, fmt.Sprintf("%s (%.2f s)", s.tool.name, s.wall.Seconds()))
+		times := ratio(s, ours, wallOf)
+		fmt.Fprintf(out, "| %s | %.2f s | %.2f s | %s | %d MiB | %.2f |\n", s.tool.name, s.wall.Seconds(), s.cpu.Seconds(), hosts, s.memory>>20, times)
+		if s.tool.name == ours.tool.name {
+			continue
+		}
+		if times < 1 {
+			faster = append(faster, fmt.Sprintf("%s (%.2f s)", s.tool.name, s.wall.Seconds()))
+		}
+		if ratio(s, ours, cpuOf) < 1 {
+			lighter = append(lighter, fmt.Sprintf("%s (%.2f s)", s.tool.name, s.cpu.Seconds()))
 		}
 	}
-	if len(ahead) == 0 {
-		fmt.Fprintln(out, "\nNothing was faster than infra.")
-		return
+	fmt.Fprintf(out, "\nFaster than infra: %s. With less CPU of the client: %s.\n", orNothing(faster), orNothing(lighter))
+}
+
+func orNothing(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
 	}
-	fmt.Fprintf(out, "\nFaster than infra (%.2f s): %s.\n", ours.wall.Seconds(), strings.Join(ahead, ", "))
+	return strings.Join(names, ", ")
 }

@@ -47,7 +47,10 @@ func machine() string {
 
 // versions names what was measured.
 func versions() string {
-	commit, _ := exec.Command("git", "describe", "--always", "--dirty").Output()
+	commit, err := exec.Command("git", "describe", "--always", "--dirty").Output()
+	if err != nil {
+		commit = []byte("of no known commit")
+	}
 	all := []string{"infra " + strings.TrimSpace(string(commit))}
 	for _, p := range slices.Sorted(slices.Values(packages)) {
 		all = append(all, p+" "+versionOf(p))
@@ -63,12 +66,15 @@ Written by
 
 on %s.
 
-Measured: %s. The hosts are sshd on the same machine, each with an address, a key and a home of its own, and share its
-cores with the client. Key exchange is curve25519 for all. Tools take turns, and figures are medians of the rounds. What a tool
-was to do is looked for on every host after each round. *CPU* is that of the client and of all that it waited for; masters of
-ControlMaster, which stay, are not in it. *Memory* of the tables with a peer is the sum of the tool's processes, each page counted once, seen
-every %d ms in a round of its own; else it is the largest process.
-Only infra keeps a journal of what it does, locks each host, and takes secrets out of what is printed; it does so here too.
+Measured: %s.
+
+Hosts are sshd in a network namespace of this machine, each with an address, a key, a home and processes of its own. They share its cores with the
+client, so what they have to do for a tool costs it time as well: that is the column *hosts' CPU*, which is not known where a tool keeps its
+connections. Key exchange is curve25519 for all, and peers may work on 50 hosts at a time. Tools take turns, and figures are medians of the
+rounds. What a tool was to do is looked for on every host after each round. *CPU* is that of the client and of all that it waited for; masters of
+ControlMaster, which stay, are in neither CPU nor memory. *Memory* beside *client CPU* is the sum of the tool's processes, each page counted
+once, looked at every %d ms in a round of its own; elsewhere it is the largest process. Only infra keeps a journal of what it does, locks each
+host, and takes secrets out of what is printed; it does so here too.
 %s
 ## What misses its limit
 

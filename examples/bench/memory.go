@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +19,7 @@ func peakOf(pid int, done <-chan struct{}) int64 {
 	defer tick.Stop()
 	var peak int64
 	for {
-		peak = max(peak, pssOf(pid))
+		peak = max(peak, pssOf(strconv.Itoa(pid)))
 		select {
 		case <-done:
 			return peak
@@ -30,23 +29,17 @@ func peakOf(pid int, done <-chan struct{}) int64 {
 }
 
 // pssOf is the memory of a process and its descendants; what has ended has none.
-func pssOf(pid int) int64 {
+func pssOf(pid string) int64 {
 	sum := int64(0)
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%s/smaps_rollup", pid))
 	for line := range strings.Lines(string(data)) {
 		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
 			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			sum += kib << 10
 		}
 	}
-	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
-	for _, l := range lists {
-		children, _ := os.ReadFile(l)
-		for _, c := range strings.Fields(string(children)) {
-			if child, err := strconv.Atoi(c); err == nil {
-				sum += pssOf(child)
-			}
-		}
+	for _, child := range children(pid) {
+		sum += pssOf(child)
 	}
 	return sum
 }

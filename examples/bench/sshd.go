@@ -23,14 +23,14 @@ import (
 // its own client some 100 ms of CPU a connection, and would flatter every other.
 const curve = "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org\n"
 
-// hosts are real sshd, each at an address of its own, with a host key and a home of
-// its own, and what clients need to reach them.
+// hosts are real sshd, each at an address of its own, with a host key, a home and
+// processes of its own, and what clients need to reach them.
 type hosts struct {
 	net       *network
 	dir       string
 	addresses []string
 	port      int
-	running   []*exec.Cmd
+	running   []*exec.Cmd // each has the sshd as its child
 }
 
 // startHosts starts count sshd at addresses that start with prefix, in a network of
@@ -96,11 +96,13 @@ func (h *hosts) start(ctx context.Context, i int) (string, error) {
 	if err := os.WriteFile(filepath.Join(home, "sshd_config"), []byte(config), 0o600); err != nil {
 		return "", err
 	}
-	sshd := exec.CommandContext(ctx, "ip", "netns", "exec", h.net.namespace, "/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(home, "sshd_config"))
-	if err := sshd.Start(); err != nil {
+	// What looks through the processes of its host must not find those of 500.
+	host := exec.CommandContext(ctx, "ip", "netns", "exec", h.net.namespace, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(home, "sshd_config"))
+	if err := host.Start(); err != nil {
 		return "", err
 	}
-	h.running = append(h.running, sshd)
+	h.running = append(h.running, host)
 	return fmt.Sprintf("[%s]:%d %s", h.addresses[i], h.port, public), nil
 }
 
@@ -195,11 +197,11 @@ func (h *hosts) disconnect() {
 
 func (h *hosts) stop() {
 	h.disconnect()
-	for _, sshd := range h.running {
-		_ = sshd.Process.Kill()
+	for _, host := range h.running {
+		_ = host.Process.Kill()
 	}
-	for _, sshd := range h.running {
-		_ = sshd.Wait()
+	for _, host := range h.running {
+		_ = host.Wait()
 	}
 	h.net.remove()
 	_ = os.RemoveAll(h.dir)
@@ -209,8 +211,8 @@ func (h *hosts) stop() {
 func (h *hosts) cpu() time.Duration {
 	const tick = 10 * time.Millisecond // USER_HZ, which is the same everywhere
 	var sum time.Duration
-	for _, sshd := range h.running {
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", sshd.Process.Pid))
+	for _, sshd := range h.sshds() {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%s/stat", sshd))
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		fields := strings.Fields(rest)
 		for i := 11; i < 15 && i < len(fields); i++ { // utime, stime, cutime, cstime
@@ -228,12 +230,8 @@ func (h *hosts) settle() bool {
 		return false
 	}
 	deadline := time.Now().Add(10 * time.Second)
-	for _, sshd := range h.running {
-		for {
-			children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", sshd.Process.Pid, sshd.Process.Pid))
-			if len(bytes.TrimSpace(children)) == 0 {
-				break
-			}
+	for _, sshd := range h.sshds() {
+		for len(children(sshd)) > 0 {
 			if time.Now().After(deadline) {
 				return false
 			}
@@ -241,6 +239,26 @@ func (h *hosts) settle() bool {
 		}
 	}
 	return true
+}
+
+// sshds are the ids of the sshd that listen.
+func (h *hosts) sshds() []string {
+	var all []string
+	for _, host := range h.running {
+		all = append(all, children(strconv.Itoa(host.Process.Pid))...)
+	}
+	return all
+}
+
+// children are the ids of a process's children.
+func children(pid string) []string {
+	var all []string
+	lists, _ := filepath.Glob("/proc/" + pid + "/task/*/children")
+	for _, l := range lists {
+		list, _ := os.ReadFile(l)
+		all = append(all, strings.Fields(string(list))...)
+	}
+	return all
 }
 
 // ran checks that every host has run just these commands, in their order, and
