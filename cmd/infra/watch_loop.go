@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -134,11 +135,13 @@ func (r *reloader) stay(ctx context.Context) int {
 			r.changed(ctx, paths)
 			under.Reset(slow)
 		case <-under.C:
-			if r.busy() {
-				r.watchMore()
-				r.show.redraw()
-				under.Reset(slow)
+			if !r.busy() {
+				debug.FreeOSMemory() // who waits for a person takes no more than that
+				continue
 			}
+			r.watchMore()
+			r.show.redraw()
+			under.Reset(slow)
 		case err := <-r.warnings:
 			r.show.warned(err)
 		case s := <-r.signals:
@@ -174,12 +177,21 @@ func (r *reloader) begin(ctx context.Context, p *watchedPlan, re *reload) {
 	re.plan, re.seen, re.began = p, saved.NewWatching(r.root), time.Now()
 	p.running = re
 	r.all.Go(func() {
+		defer r.rescue()
 		re.preview(ctx, r)
 		select {
 		case r.ended <- re:
 		case <-ctx.Done(): // nobody wants it any more
 		}
 	})
+}
+
+// rescue gives the terminal back where a mistake of infra's ends it.
+func (r *reloader) rescue() {
+	if mistake := recover(); mistake != nil {
+		r.show.close()
+		panic(mistake)
+	}
 }
 
 // stop ends the preview that is under way.

@@ -203,6 +203,7 @@ func TestAChangeBeginsThePreviewAnew(t *testing.T) {
 	waitFor(t, began, "one\n")
 	w.write("a.star", plan("two"))
 	waitFor(t, began, "one\ntwo\n")
+	until(t, false, "echo one >> "+began)
 	if err := os.WriteFile(leave, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +213,6 @@ func TestAChangeBeginsThePreviewAnew(t *testing.T) {
 	}
 	w.until("no change\n")
 	w.until("\n")
-	until(t, false, "echo one >> "+began)
 	w.ends()
 }
 
