@@ -37,6 +37,7 @@ type activities struct {
 	known  map[string]int64 // sizes; nil until they were asked for
 	early  []string         // paths copied before that
 	told   string           // of all together
+	worked bool             // something was built or copied
 
 	said    []string // the last lines that matter to an error
 	failing int64    // builds that have failed and whose activity has not ended
@@ -107,6 +108,13 @@ func newActivities(tell func(runtime.Part)) *activities {
 	a := &activities{tell: tell, now: time.Now, out: io.Discard, live: map[uint64]*activity{}, totals: map[int]total{}, reasons: map[string]string{}}
 	a.lines.line = a.line
 	return a
+}
+
+// acted says whether nix built or copied anything.
+func (a *activities) acted() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.worked
 }
 
 // Write takes what nix writes to its standard error.
@@ -186,6 +194,7 @@ func (a *activities) start(m message) {
 	}
 	a.begun++
 	act := &activity{kind: m.Type, nth: a.begun, text: ansi.Strip(m.Text), subject: m.word(0), began: a.now()}
+	a.worked = a.worked || m.Type == buildActivity || m.Type == copyPathActivity
 	switch m.Type {
 	case buildActivity:
 		act.machine = m.word(1)

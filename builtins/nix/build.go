@@ -79,30 +79,47 @@ func (b building) predict(ctx context.Context) (runtime.Prediction, error) {
 	return runtime.Prediction{Verdict: runtime.WillChange, Value: e.path, Detail: detail}, nil
 }
 
-// run builds the very derivation that was evaluated. nix-store does it, since
-// how `nix build` is told of a derivation differs from version to version.
+// run evaluates and builds in one go: to start nix twice takes longer than many a build.
+// Only a path of the store, of which there is nothing to evaluate, is for nix-store: of
+// that, nix build says less.
 func (b building) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
-	e, err := b.evaluate(ctx, log)
-	if err != nil {
-		return runtime.Result{}, err
-	}
-	here := b.here(log)
-	if e.plan.empty() { // nix knows of nothing to do
-		built, err := here.holds(ctx, e.path.Path)
-		if err != nil || built {
-			return runtime.Result{Value: e.path}, err
-		}
-	}
-	goal := e.path.Drv
-	if goal == "" {
-		goal = e.path.Path
+	if isPath.MatchString(b.installable) && !strings.HasSuffix(b.installable, ".drv") {
+		return b.realise(ctx, log, &runtime.StorePath{Path: b.installable})
 	}
 	work := activitiesOf(ctx)
-	argv := slices.Concat(internalJSON, []string{"--realise", goal})
-	if _, err := here.follow(ctx, work, "the build of "+e.path.Name(), remote.Command{Dir: b.root}, `exec nix-store "$@"`, argv...); err != nil {
-		return runtime.Result{}, here.buildError(ctx, e.path.Name(), work, err)
+	out, err := b.nixFollowed(ctx, log, nil, work, "build", "--no-write-lock-file", "--no-link", "--json", b.installable)
+	if err != nil {
+		return runtime.Result{}, b.failed(ctx, work, err)
 	}
-	return runtime.Result{Value: e.path, Changed: true}, nil
+	path, err := parseBuilt(out.Stdout)
+	return runtime.Result{Value: path, Changed: work.acted()}, err
+}
+
+// failed names what was to be built, which only nix knows.
+func (b building) failed(ctx context.Context, work *activities, err error) error {
+	if len(work.failures()) == 0 || ctx.Err() != nil {
+		return err
+	}
+	name := b.installable
+	if e, unknown := b.evaluate(ctx, io.Discard); unknown == nil {
+		name = e.path.Name()
+	}
+	return b.here(io.Discard).buildError(ctx, name, work, err)
+}
+
+// realise gets a path into the store, from wherever nix knows to get it.
+func (b building) realise(ctx context.Context, log io.Writer, path *runtime.StorePath) (runtime.Result, error) {
+	here := b.here(log)
+	built, err := here.holds(ctx, path.Path)
+	if err != nil || built {
+		return runtime.Result{Value: path}, err
+	}
+	work := activitiesOf(ctx)
+	argv := slices.Concat(internalJSON, []string{"--realise", path.Path})
+	if _, err := here.follow(ctx, work, "the build of "+path.Name(), remote.Command{Dir: b.root}, `exec nix-store "$@"`, argv...); err != nil {
+		return runtime.Result{}, here.buildError(ctx, path.Name(), work, err)
+	}
+	return runtime.Result{Value: path, Changed: true}, nil
 }
 
 // evaluation is what is known of an installable before it is built.

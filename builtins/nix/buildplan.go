@@ -64,9 +64,6 @@ type buildPlan struct {
 	fetched      string   // "1.2 MiB download, 5.0 MiB unpacked"
 }
 
-// empty says that nothing would be done.
-func (p buildPlan) empty() bool { return len(p.build)+len(p.fetch)+len(p.lost) == 0 }
-
 // A planReader reads the lists that follow lines such as "these 2 derivations
 // will be built:" and "this path will be fetched (...):" from what nix says,
 // as it comes. What it does not know it passes over.

@@ -22,15 +22,21 @@ func (m module) nixCommand(ctx context.Context, log io.Writer, env map[string]ru
 // nixCopy is nixCommand for a copy of paths. What they take is asked for only
 // where nix does not tell it, and the copy takes long.
 func (m module) nixCopy(ctx context.Context, log io.Writer, env map[string]runtime.Text, sizes func([]string) map[string]int64, args ...string) (command.Output, error) {
+	work := activitiesOf(ctx)
+	work.sizes = sizes
+	return m.nixFollowed(ctx, log, env, work, args...)
+}
+
+// nixFollowed is nixCommand for who wants to know what nix did.
+func (m module) nixFollowed(ctx context.Context, log io.Writer, env map[string]runtime.Text, work *activities, args ...string) (command.Output, error) {
 	// The form of what nix says goes first: a --print-build-logs after it undoes it (2.8).
 	args = slices.Concat(internalJSON, []string{"--extra-experimental-features", "nix-command flakes", "--no-warn-dirty"}, args)
 	nix := func(args []string) (command.Output, error) {
-		work := activitiesOf(ctx)
-		work.sizes = sizes
 		return m.here(log).follow(ctx, work, "nix", remote.Command{Env: env, Dir: m.root}, `exec nix "$@"`, args...)
 	}
 	out, err := nix(args)
-	if cacheBusy(err) {
+	if cacheBusy(err) { // which it says before it does anything
+		work.said = nil
 		out, err = nix(append(args, withoutCache...))
 	}
 	return out, withAdvice(err)
