@@ -25,7 +25,7 @@ test-nix CLIENT HOST *ARGS:
 lab *ARGS:
     go run ./examples/lab {{ARGS}}
 
-# start-up, reading, dry runs, the journal, status, terraform, hosts, a switch; beside ansible, or the same by hand
+# start-up, reading, dry runs, the journal, status, terraform, hosts, a switch, watch; beside ansible, or the same by hand
 bench *NAMES:
     go run ./examples/bench {{NAMES}}
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -17,16 +16,13 @@ import (
 	"infra/runtime/remote"
 )
 
-// sourceLimit is the largest local file that put sends; it is held in memory.
-const sourceLimit = 64 << 20
-
 // putting is one file on its way to a host.
 type putting struct {
 	module
 	putArgs
-	mode    fs.FileMode
-	content runtime.Text // what was compared, and is sent
-	owner   string       // the host's file's, "user:group"; "" where there is none
+	mode  fs.FileMode
+	have  *source // what was compared, and is sent
+	owner string  // the host's file's, "user:group"; "" where there is none
 }
 
 func (p *putting) show() string {
@@ -37,24 +33,32 @@ func (p *putting) show() string {
 }
 
 func (p *putting) file() remote.File {
-	return remote.File{Path: p.Path, Content: p.content, Mode: p.mode, Owner: p.Owner, Sudo: p.Sudo}
+	f := remote.File{Path: p.Path, Mode: p.mode, Owner: p.Owner, Sudo: p.Sudo}
+	if p.have != nil {
+		f.Content = p.have.content
+	}
+	return f
 }
 
-func (p *putting) write(ctx context.Context) error { return p.pool.Put(ctx, p.Host, p.file()) }
+// write lets go of the content: an operation stays as long as its step.
+func (p *putting) write(ctx context.Context) error {
+	defer func() { p.have = nil }()
+	return p.pool.Put(ctx, p.Host, p.file())
+}
 
 // compare has an entry for everything in which the host's file is different.
 func (p *putting) compare(ctx context.Context) ([]string, error) {
-	content, err := p.wanted()
+	have, err := p.wanted()
 	if err != nil {
 		return nil, err
 	}
-	p.content = content
+	p.have = have
 	info, err := p.pool.Stat(ctx, p.Host, p.Path, p.Sudo)
 	if err != nil {
 		return nil, err
 	}
 	p.owner = info.Owner
-	wanted := file.Wanted{Path: p.Path, Content: content, Mode: p.mode, Owner: p.Owner}
+	wanted := file.Wanted{Path: p.Path, Content: have.content, Digest: have.digest, Mode: p.mode, Owner: p.Owner}
 	if !info.Exists {
 		return wanted.Creation(), nil
 	}
@@ -74,24 +78,11 @@ func (p *putting) compare(ctx context.Context) ([]string, error) {
 	return differs, nil
 }
 
-func (p *putting) wanted() (runtime.Text, error) {
+func (p *putting) wanted() (*source, error) {
 	if p.Content != nil {
-		return *p.Content, nil
+		return &source{content: *p.Content}, nil
 	}
-	path := p.sourcePath()
-	info, err := os.Stat(path)
-	if err != nil {
-		return runtime.Text{}, fmt.Errorf("read source: %w", err)
-	}
-	if info.Size() > sourceLimit {
-		return runtime.Text{}, runtime.WithHint(fmt.Errorf("source %s has %d MiB, and at most %d MiB are sent", p.Source, info.Size()>>20, sourceLimit>>20),
-			"put it into the nix store and copy it with nix.copy")
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return runtime.Text{}, fmt.Errorf("read source: %w", err)
-	}
-	return runtime.PlainText(string(content)), nil
+	return p.sources.open(p.sourcePath(), p.Source)
 }
 
 func (p *putting) sourcePath() string {

@@ -20,12 +20,14 @@ import (
 type module struct {
 	pool *remote.Pool
 	root string // of the project
+	// sources are those of all that a run puts.
+	sources *sources
 }
 
 // Specs returns the module's functions. They reach hosts through pool; local
 // files are named from the project's root.
 func Specs(pool *remote.Pool, root string) []call.Spec {
-	m := module{pool, root}
+	m := module{pool, root, &sources{byPath: map[string]*sharedSource{}}}
 	return []call.Spec{
 		call.New(atSpec, m.at),
 		call.New(runSpec, m.run),

@@ -14,7 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"infra/runtime"
 	"infra/runtime/engine"
+	"infra/runtime/interp"
 	saved "infra/runtime/preview"
 	"infra/runtime/remote"
 	filewatch "infra/runtime/watch"
@@ -29,6 +31,7 @@ type reloader struct {
 	plans   []*watchedPlan
 	pool    *remote.Pool // lives as long as infra does: connections are kept
 	reads   *engine.Reads
+	files   interp.Programs // as they were compiled
 	watcher *filewatch.Watcher
 
 	show     watchShow
@@ -176,6 +179,9 @@ func (r *reloader) begin(ctx context.Context, p *watchedPlan, re *reload) {
 	ctx, re.cancel = context.WithCancel(ctx)
 	re.plan, re.seen, re.began = p, saved.NewWatching(r.root), time.Now()
 	p.running = re
+	if p.last != nil {
+		re.events = make([]runtime.Event, 0, len(p.last.events)+1) // most likely it has as many
+	}
 	r.all.Go(func() {
 		defer r.rescue()
 		re.preview(ctx, r)

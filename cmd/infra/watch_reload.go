@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,7 +40,7 @@ type reload struct {
 	began   time.Time
 	ended   time.Time
 	cancel  context.CancelFunc
-	doing   atomic.Pointer[string] // what it is at, for people
+	doing   atomic.Pointer[activity] // what it is at, for people; nil: it reads the files
 
 	looking sync.Mutex       // what is looked at is told from several places
 	seen    *saved.Collector // what it looked at so far
@@ -87,12 +86,12 @@ func (re *reload) status() runtime.Status {
 // took is how long it took from the moment that the change was noticed.
 func (re *reload) took() time.Duration { return re.ended.Sub(re.noticed) }
 
-// preview makes the preview. Only the connections and the kept reads are shared with
-// others.
+// preview makes the preview. Only the connections, the kept reads and the compiled files
+// are shared with others.
 func (re *reload) preview(ctx context.Context, r *reloader) {
 	defer func() { re.ended = time.Now() }()
-	re.at("reading " + re.plan.file)
 	e := engine.New(r.root, builtins.All(builtins.Deps{Root: r.root, Flake: r.flags.flake, SSHConfig: r.flags.sshConfig, Pool: r.pool}))
+	e.Keep(&r.files)
 	print := func(text string) { re.events = append(re.events, runtime.Event{Kind: runtime.Logged, Text: text}) }
 	file, sources, err := e.PreviewFrom(runtime.WithReader(runtime.WithPrint(ctx, print), re.reader(r.reads)), re.plan.path)
 	defer func() { re.inputs = append(sourceInputs(r.root, re.plan.path, sources), re.lookedAt()...) }()
@@ -131,16 +130,33 @@ func (re *reload) see(e runtime.Event) {
 	re.looking.Unlock()
 	switch e.Kind {
 	case runtime.StepStarted:
-		re.at(instanceOf(e).title())
+		re.doing.Store(&activity{who: instanceOf(e)})
 	case runtime.OpAsked:
-		re.at(joinParts([]string{instanceOf(e).title(), e.Op.Op.Name + " " + oneLine(e.Op.Op.Show)}, ": "))
+		re.doing.Store(&activity{instanceOf(e), e.Op.Op.Name, e.Op.Op.Show})
 	case runtime.OpOutput, runtime.OpProgress:
 	default:
 		re.events = append(re.events, e)
 	}
 }
 
-func (re *reload) at(what string) { re.doing.Store(&what) }
+// An activity is a step, and its operation. Most are never shown, so that the text of
+// one is made by who shows it.
+type activity struct {
+	who      instance
+	op, show string
+}
+
+// activity is what it is at.
+func (re *reload) activity() string {
+	switch a := re.doing.Load(); {
+	case a == nil:
+		return "reading " + re.plan.file
+	case a.op == "":
+		return a.who.title()
+	default:
+		return joinParts([]string{a.who.title(), a.op + " " + oneLine(a.show)}, ": ")
+	}
+}
 
 // compare finds out what differs from the last good preview, which may be older than
 // the last one.
@@ -154,26 +170,36 @@ func (re *reload) compare(good, last *reload) {
 }
 
 // fresh are the lines that the plan printed or logged, and did not before.
-func (re *reload) fresh(was *reload) []runtime.Event {
+func (re *reload) fresh(was *reload) (fresh []runtime.Event) {
 	said := map[string]int{}
 	if was != nil {
 		for _, e := range was.events {
-			said[whatWasSaid(e)]++
+			if e.Kind == runtime.Logged {
+				said[whatWasSaid(e)]++
+			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(re.events), func(e runtime.Event) bool {
-		said[whatWasSaid(e)]--
-		return e.Kind != runtime.Logged || said[whatWasSaid(e)] >= 0
-	})
+	for _, e := range re.events {
+		if e.Kind != runtime.Logged {
+			continue
+		}
+		if said[whatWasSaid(e)]--; said[whatWasSaid(e)] < 0 {
+			fresh = append(fresh, e)
+		}
+	}
+	return fresh
 }
 
 func whatWasSaid(e runtime.Event) string { return e.Step + "\x00" + e.Host + "\x00" + e.Text }
 
 // failures are the steps that failed.
-func (re *reload) failures() []runtime.Event {
-	return slices.DeleteFunc(slices.Clone(re.events), func(e runtime.Event) bool {
-		return e.Kind != runtime.StepEnded || e.Status != runtime.Failed
-	})
+func (re *reload) failures() (failed []runtime.Event) {
+	for _, e := range re.events {
+		if e.Kind == runtime.StepEnded && e.Status == runtime.Failed {
+			failed = append(failed, e)
+		}
+	}
+	return failed
 }
 
 // place is the file and the line that a person mends, or the plan's file.

@@ -145,13 +145,6 @@ func lined(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-func (re *reload) activity() string {
-	if doing := re.doing.Load(); doing != nil {
-		return *doing
-	}
-	return ""
-}
-
 // headline is what a reload was made for, and what came of it.
 func (re *reload) headline(p palette) string {
 	line := p.dim(re.ended.Local().Format(time.TimeOnly)) + "  "

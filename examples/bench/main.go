@@ -1,8 +1,9 @@
 // Command bench measures infra beside a peer, in one run on one machine, and
 // prints a table in Markdown: start-up, an empty plan, reading a large plan,
 // and the memory of each; then what the journal costs, by itself and as a part of a
-// run of many hosts; a plan and an apply of terraform beside the same by hand; and the
-// same work on many hosts by infra, by its peers and by a bare client. It installs the
+// run of many hosts; a plan and an apply of terraform beside the same by hand; the
+// same work on many hosts by infra, by its peers and by a bare client; and how soon
+// after a save a preview is there. It installs the
 // peers (from Debian) where they are missing.
 package main
 
@@ -44,7 +45,7 @@ type benchmark struct {
 var benches = []benchmark{
 	{"peer", benchPeer}, {"dryruns", dryRuns}, {"scale", benchScale}, {"journal", benchJournal}, {"status", benchStatus},
 	{"terraform", benchTerraform}, {"hosts", benchHosts}, {"switch", benchSwitch},
-	{"fleet", benchFleet}, {"fleet500", benchMany}, {"wire", benchWire}, {"put", benchPut},
+	{"fleet", benchFleet}, {"fleet500", benchMany}, {"wire", benchWire}, {"put", benchPut}, {"watch", benchWatch},
 }
 
 // A row is one piece of work, done by infra and by the peer.

@@ -37,6 +37,10 @@ func New(root string, specs []builtins.Spec) *Engine {
 	return e
 }
 
+// Keep has the engine take files that are in p as they are, and leave there what it
+// reads. It must be called before the first reading.
+func (e *Engine) Keep(p *interp.Programs) { e.in.Programs = p }
+
 // Read reads a plan file, to be run. It has no effect.
 func (e *Engine) Read(ctx context.Context, path string) (*interp.File, error) {
 	return e.in.Read(ctx, path)

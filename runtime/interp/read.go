@@ -25,6 +25,9 @@ type Interp struct {
 	// one out must find that previews then lie.
 	Forms Forms
 
+	// Programs are where files are kept from one reading to the next; nil keeps none.
+	Programs *Programs
+
 	root        string
 	predeclared starlark.StringDict
 	specs       map[string]builtins.Spec
@@ -102,12 +105,14 @@ func (in *Interp) readFor(ctx context.Context, path string, forms Forms, steps u
 	}
 	reading := new(runtime.Reading)
 	src := &sources{root: in.root, byPath: map[string]*source{}, lacking: map[string]error{}, undefined: starlark.StringDict{}, reading: reading}
+	bound := forms.bind(in.predeclared)
+	src.kept, src.against = in.Programs, in.against(forms, bound.predeclared)
 	main := src.add(rel, nil, syntax.MakePosition(&rel, 0, 0))
 	file := &File{Path: rel, sources: src.byPath, steps: steps}
-	bound := forms.bind(in.predeclared)
-	programs, runnable := in.compile(src, forms, bound)
+	runnable := in.compile(src, forms, bound)
+	in.Programs.keep(rel, src.order)
 	if runnable {
-		if globals := in.execute(ctx, src, programs, bound.predeclared, steps); globals != nil {
+		if globals := in.execute(ctx, src, bound.predeclared, steps); globals != nil {
 			take(file, main, globals, reading)
 		}
 	}
@@ -135,25 +140,26 @@ func (in *Interp) fromRoot(path string) (string, error) {
 	return filepath.ToSlash(rel), nil
 }
 
-// compile resolves, vets and instruments every file. runnable is false where
-// running them would act, or would only repeat what was found.
-func (in *Interp) compile(src *sources, forms Forms, bound *bindings) (programs map[string]*starlark.Program, runnable bool) {
+// compile resolves, vets and instruments every file that is not kept. runnable is false
+// where running them would act, or would only repeat what was found.
+func (in *Interp) compile(src *sources, forms Forms, bound *bindings) (runnable bool) {
 	v := &vet{predeclared: in.predeclared, specs: in.specs, reading: src.reading}
-	programs = map[string]*starlark.Program{}
 	runnable = len(src.reading.Problems()) == 0
 	for _, s := range src.order {
-		if s.file == nil {
+		if s.file == nil || s.program != nil {
 			continue
 		}
+		before := len(src.reading.Problems())
 		prog, err := in.resolve(src, s)
 		if err != nil {
-			runnable = false
+			s.sound, runnable = false, false
 			continue
 		}
 		v.file(s.file)
-		programs[s.path] = in.guard(src, s, prog, forms, bound)
+		s.program = in.guard(src, s, prog, forms, bound)
+		s.sound = s.sound && len(src.reading.Problems()) == before
 	}
-	return programs, runnable && !v.effects
+	return runnable && !v.effects
 }
 
 // resolve binds the names of a file. Names that are not defined are reported
@@ -235,7 +241,7 @@ var resolveHints = map[string]string{
 
 // execute runs the files, each after what it loads, and returns the globals of
 // the last one, or nil after an error.
-func (in *Interp) execute(ctx context.Context, src *sources, programs map[string]*starlark.Program, bound starlark.StringDict, steps uint64) starlark.StringDict {
+func (in *Interp) execute(ctx context.Context, src *sources, bound starlark.StringDict, steps uint64) starlark.StringDict {
 	predeclared := maps.Clone(bound)
 	maps.Copy(predeclared, src.undefined)
 	modules := map[string]starlark.StringDict{}
@@ -248,7 +254,7 @@ func (in *Interp) execute(ctx context.Context, src *sources, programs map[string
 		thread.Load = func(_ *starlark.Thread, module string) (starlark.StringDict, error) {
 			return modules[targets[module]], nil
 		}
-		globals, err := programs[s.path].Init(thread, predeclared)
+		globals, err := s.program.Init(thread, predeclared)
 		release()
 		if err != nil && len(src.undefined) > 0 {
 			return nil // most likely because of a name that is reported already

@@ -24,13 +24,17 @@ import (
 // are bounded); no while, no control flow at the top level, no reassignment.
 var dialect = &syntax.FileOptions{Set: true, Recursion: true}
 
-// A source is one parsed plan file.
+// A source is one parsed plan file. Where it is kept, several readings have it at once.
 type source struct {
 	path  string // from the project's root, with slashes: what positions show
 	lines []string
 	sum   string       // the SHA-256 of its bytes, in hex
 	file  *syntax.File // nil where it does not parse
 	loads []load
+
+	program *starlark.Program // made last; nil where the names of the file are at fault
+	against string            // what for
+	sound   bool              // no problem was found in it so far
 
 	callStarts func() map[place]syntax.Position // made when first needed
 }
@@ -51,6 +55,8 @@ type sources struct {
 	order   []*source        // each after what it loads
 	lacking map[string]error // why nothing could be read at these paths
 	reading *runtime.Reading
+	kept    *Programs
+	against string // what files are compiled for
 
 	undefined starlark.StringDict // names that no file defines
 }
@@ -67,7 +73,11 @@ func (s *sources) add(path string, via []load, from syntax.Position) *source {
 		s.reading.Report(from, hintForFile(path, err), "%s", err)
 		return nil
 	}
-	src := s.parse(path, text)
+	sum := fmt.Sprintf("%x", sha256.Sum256([]byte(text)))
+	src := s.kept.find(path, sum, s.against)
+	if src == nil {
+		src = s.parse(path, text, sum)
+	}
 	s.byPath[path] = src
 	for _, l := range src.loads {
 		chain := append(via[:len(via):len(via)], l)
@@ -107,8 +117,10 @@ func hintForFile(path string, err error) string {
 // parse parses a file. Where it does not parse, the broken top-level statement
 // is blanked out and the rest is parsed again, so that every broken statement
 // is reported, not just the first.
-func (s *sources) parse(name, text string) *source {
-	src := &source{path: name, lines: strings.Split(text, "\n"), sum: fmt.Sprintf("%x", sha256.Sum256([]byte(text)))}
+func (s *sources) parse(name, text, sum string) *source {
+	src := &source{path: name, lines: strings.Split(text, "\n"), sum: sum, against: s.against}
+	before := len(s.reading.Problems())
+	defer func() { src.sound = len(s.reading.Problems()) == before }()
 	src.callStarts = sync.OnceValue(func() map[place]syntax.Position { return callStarts(src.file) })
 	rest := src.lines
 	for {

@@ -216,6 +216,19 @@ func TestDaemonHoldsOutput(t *testing.T) {
 	}
 }
 
+// A host may tell how a script ended long before what the script said.
+func TestAnnouncementIsLate(t *testing.T) {
+	t.Parallel()
+	c, err := newServer(t).pool(t).to(inTime(t), target)
+	must(t, err)
+	var out strings.Builder
+	status, err := c.run(inTime(t), job{script: fmt.Sprintf("( sleep %.1f; echo "+started+" >&2; echo late ) & exit 5", (drainQuiet + time.Second/2).Seconds()),
+		input: strings.NewReader(""), stdout: &out, grace: time.Second})
+	if err != nil || status != 5 || out.String() != "late\n" {
+		t.Errorf("%d, %v, %q", status, err, &out)
+	}
+}
+
 // Nothing of the wrapper stays after a command's end.
 func TestNothingStays(t *testing.T) {
 	s := newServer(t)

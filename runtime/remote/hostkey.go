@@ -31,9 +31,10 @@ type hostKeyCheck struct {
 
 func (p *Pool) newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) {
 	var db knownHosts
+	names := namesOf(e.knownAs())
 	if e.as.asksKnownHosts() {
 		var err error
-		if db, err = readKnownHosts(e.KnownHosts); err != nil {
+		if db, err = readKnownHosts(e.KnownHosts, names); err != nil {
 			return nil, err
 		}
 	}
@@ -48,7 +49,7 @@ func (p *Pool) newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) 
 		known, err := p.keysOf(e.as)
 		return &hostKeyCheck{pool: p, endpoint: e, db: db, known: known, seen: seen}, err
 	}
-	lines, bare := db.of(e.knownAs())
+	lines, bare := db.of(names)
 	c := &hostKeyCheck{pool: p, endpoint: e, db: db, known: lines.marked(""), seen: seen}
 	c.authorities = append(lines.marked("cert-authority"), bare.marked("cert-authority")...)
 	if len(c.known) == 0 {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,8 +35,10 @@ func (k knownKey) String() string { return fmt.Sprintf("%s, line %d", k.file, k.
 // nor, on another port, "host".
 type knownHosts []knownKey
 
-// readKnownHosts reads files of which some may be missing.
-func readKnownHosts(files []string) (knownHosts, error) {
+// readKnownHosts reads what files, of which some may be missing, say of a host by one of
+// its names, and of authorities and revoked keys. It keeps no more: with a fleet, the
+// files have a line for every host, and are read for each.
+func readKnownHosts(files, names []string) (knownHosts, error) {
 	var db knownHosts
 	for _, file := range files {
 		text, err := os.ReadFile(file)
@@ -48,6 +51,9 @@ func readKnownHosts(files []string) (knownHosts, error) {
 		n := 0
 		for line := range bytes.Lines(text) {
 			n++
+			if !concerns(line, names) {
+				continue
+			}
 			marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
 			if err == nil {
 				db = append(db, knownKey{file, n, marker, hosts, key})
@@ -57,17 +63,39 @@ func readKnownHosts(files []string) (knownHosts, error) {
 	return db, nil
 }
 
-// of returns the lines about a host, and on another port than 22 those about
+// concerns says whether a line may be about one of the names, or has a marker,
+// without reading its key, which costs much more.
+func concerns(line []byte, names []string) bool {
+	first := bytes.TrimLeft(line, " \t")
+	if end := bytes.IndexAny(first, " \t"); end >= 0 {
+		first = first[:end]
+	}
+	if bytes.HasPrefix(first, []byte("@")) {
+		return true
+	}
+	hosts := strings.Split(string(first), ",")
+	return slices.ContainsFunc(names, func(name string) bool { return matchHosts(hosts, name) })
+}
+
+// namesOf are what lines about a host call it, the first, and on another port than 22
 // its bare name. The alias, where there is one, stands for name and port.
-func (db knownHosts) of(name string, port int, alias string) (lines, bare knownHosts) {
-	if alias != "" {
-		return db.matching(strings.ToLower(alias)), nil
-	}
+func namesOf(name string, port int, alias string) []string {
 	name = strings.ToLower(name)
-	if port == 22 {
-		return db.matching(name), nil
+	switch {
+	case alias != "":
+		return []string{strings.ToLower(alias)}
+	case port == 22:
+		return []string{name}
 	}
-	return db.matching("[" + name + "]:" + strconv.Itoa(port)), db.matching(name)
+	return []string{"[" + name + "]:" + strconv.Itoa(port), name}
+}
+
+// of returns the lines about a host, by its names, and those about its bare name.
+func (db knownHosts) of(names []string) (lines, bare knownHosts) {
+	if lines = db.matching(names[0]); len(names) > 1 {
+		bare = db.matching(names[1])
+	}
+	return lines, bare
 }
 
 func (db knownHosts) matching(host string) knownHosts {

@@ -25,6 +25,7 @@ type Pool struct {
 	flights   singleflight.Group
 	contacts  *contacts
 	numbers   sync.Map // of units that were settled not to have begun: the next one's, by host and name
+	traceless sync.Map // units of which nothing is on their hosts, by that too
 
 	mu       sync.Mutex
 	lookedUp map[string]*Endpoint     // by destination

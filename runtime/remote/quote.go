@@ -13,10 +13,12 @@ import (
 // text travels as one line.
 const newline = "__n"
 
+var quoting = strings.NewReplacer("'", `'\''`, "\n", `'"$`+newline+`"'`)
+
 // quote makes s one word of a POSIX shell, on one line. Where s holds a
 // newline the shell must have set $__n; see [script].
 func quote(s string) string {
-	return "'" + strings.NewReplacer("'", `'\''`, "\n", `'"$`+newline+`"'`).Replace(s) + "'"
+	return "'" + quoting.Replace(s) + "'"
 }
 
 // script joins statements into one line, led by the definition of $__n where

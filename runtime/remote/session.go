@@ -93,7 +93,7 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	go s.listen()
 	sent := make(chan struct{})
 	go func() {
-		io.Copy(&s.input, j.input) // its end is no end of the stream: that would end the command
+		transfer(&s.input, j.input, headRead) // its end is no end of the stream: that would end the command
 		close(sent)
 	}()
 	s.leave = func() {
@@ -109,7 +109,10 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
 	end, err := s.await(ctx, j.grace)
 	if end.exited {
-		s.drain(copied)
+		s.drain(copied, func() bool {
+			begun, _ := stderr.heard()
+			return begun
+		})
 	}
 	gate.shut()
 	begun, noise := stderr.heard()
@@ -225,8 +228,8 @@ func (s *session) copyOutput(stdout, stderr io.Writer, done chan<- struct{}) {
 
 // pour reads on when w fails: a command must not hang for it.
 func pour(w io.Writer, r io.Reader) {
-	if _, err := io.Copy(w, r); err != nil {
-		io.Copy(io.Discard, r)
+	if transfer(w, r, smallRead) != nil {
+		transfer(io.Discard, r, smallRead)
 	}
 }
 
@@ -253,8 +256,9 @@ func (s *session) await(ctx context.Context, grace time.Duration) (ending, error
 	}
 }
 
-// drain waits for the rest of the output.
-func (s *session) drain(copied <-chan struct{}) {
+// drain waits for the rest of the output. The announcement is waited for even where all
+// is quiet, on a machine that is very busy: what ran must not count as not begun.
+func (s *session) drain(copied <-chan struct{}, begun func() bool) {
 	limit := time.NewTimer(drainLimit)
 	defer limit.Stop()
 	for {
@@ -264,7 +268,7 @@ func (s *session) drain(copied <-chan struct{}) {
 		case <-copied:
 		case <-limit.C:
 		case <-quiet.C:
-			if s.output.Load() != before {
+			if s.output.Load() != before || !begun() {
 				continue
 			}
 		}

@@ -35,6 +35,9 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 	head := fmt.Sprintf("%s %d\n%s\n", f.name(), p.config.Grace.Milliseconds(), joined(unitRuns))
 	s, err := f.judge(ctx, unitStarts, io.MultiReader(strings.NewReader(head), input))
 	s, err = f.regain(ctx, s, err)
+	if f.bare && f.number == 1 { // else an earlier one may have left something
+		p.traceless.Store(f.key(), nil)
+	}
 	switch {
 	case err == nil && s.Mute:
 		fmt.Fprintf(f.stderr, "[%s went down, and what the command printed after this is lost]\n", h.Name)
@@ -75,13 +78,17 @@ func (p *Pool) Settle(ctx context.Context, h *runtime.Host, cmd Command) (Settle
 }
 
 // Forget removes what is kept on h of a command that ran as a unit. The command
-// itself, or a daemon of it, is left alone.
+// itself, or a daemon of it, is left alone. The host is not asked where it said that
+// there is nothing, as without a systemd.
 func (p *Pool) Forget(ctx context.Context, h *runtime.Host, cmd Command) error {
 	f, err := p.follow(h, cmd)
 	if err != nil {
 		return err
 	}
 	p.numbers.Delete(f.key())
+	if _, none := p.traceless.LoadAndDelete(f.key()); none {
+		return nil
+	}
 	c, err := p.to(ctx, h)
 	if err != nil {
 		return err

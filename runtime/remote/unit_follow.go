@@ -24,6 +24,7 @@ type following struct {
 
 	isUnit bool // the host says so
 	plain  bool // the host says that it is none
+	bare   bool // the host says that nothing is left of it either
 	told   bool // the last session ended with the host's word
 }
 
@@ -87,6 +88,9 @@ func (n notBegun) Unwrap() error { return n.error }
 func (f *following) judge(ctx context.Context, script string, input io.Reader) (Settled, error) {
 	c, r, err := f.session(ctx, script, input)
 	words, noise := cutWord(r.noise)
+	if len(words) == 1 && words[0] == traceless {
+		f.bare, words = true, nil
+	}
 	unit := len(words) > 0 && words[0] == "unit"
 	f.isUnit = f.isUnit || unit
 	f.plain = f.plain || !f.isUnit && r.started

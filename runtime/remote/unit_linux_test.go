@@ -248,6 +248,16 @@ func unitPlain(t *testing.T, l *unitLab) {
 	if err != nil || s.Fate != runtime.Untold || !strings.Contains(s.Why, "systemd does not run blackphos") {
 		t.Errorf("%+v, %v", s, err)
 	}
+	q := l.pool(t)
+	_, err = q.Run(inTime(t), l.plain, c.Command)
+	must(t, err)
+	must(t, q.Close())
+	if err := q.Forget(inTime(t), l.plain, c.Command); err != nil {
+		t.Errorf("a host that has nothing of a unit is asked to forget it: %v", err)
+	}
+	if err := q.Forget(inTime(t), l.plain, Command{Unit: marker()}); !errors.Is(err, errClosed) {
+		t.Errorf("of another command nobody asks: %v", err)
+	}
 	must(t, p.Forget(inTime(t), l.plain, c.Command))
 	ctx, cancel := context.WithCancelCause(inTime(t))
 	d := l.command("echo up; sleep 300")

@@ -77,6 +77,9 @@ const keptDays = 30
 // before the command's own.
 const word = "infra-unit"
 
+// traceless says that nothing of a unit is on the host: there is none to forget.
+const traceless = "none"
+
 // unitStarts starts the command as a unit and follows it, where it can, and is
 // the wrapper where it cannot. It reads a line "NAME GRACE-IN-MS", a line that is
 // [unitRuns], and what the wrapper reads. The rules of the wrapper's text hold.
@@ -85,7 +88,7 @@ const word = "infra-unit"
 // the unit are all that systemd and its journal get to see.
 const unitStarts = `
 IFS=" " read -r __n __q && IFS= read -r __u || exit 125;
-__f= __j=/run/infra/$__n __s=/var/lib/infra/ops/$__n;
+__f= __t= __j=/run/infra/$__n __s=/var/lib/infra/ops/$__n;
 if [ -d /run/systemd/system ] && [ -O /proc/1 ] && command -v systemd-run >/dev/null; then
 ` + wrapperReads + `
  __m=$(umask); umask 077;
@@ -106,7 +109,7 @@ if [ -d /run/systemd/system ] && [ -O /proc/1 ] && command -v systemd-run >/dev/
  ln -s plain $__j/claim && ln -s plain.$(cat /proc/sys/kernel/random/boot_id) $__s && sync ${__s%/*} || exit 125;
  umask $__m; exec 5<$__j/input; rm -f $__j/env $__j/prelude $__j/input $__j/run; __f=1;
 fi;
-if [ -z "$__f" ]; then ` + wrapperReads + wrapperStores + ` fi;` + wrapperRuns
+if [ -z "$__f" ]; then __t="` + word + ` ` + traceless + ` ";` + wrapperReads + wrapperStores + ` fi;` + wrapperRuns
 
 // unitFollows passes on what the unit $__n has printed and prints, and exits as
 // the command did. The end of its input lets go of the unit, a line "stop" before

@@ -33,7 +33,7 @@ const started = "infra-command-started"
 // The text must suit every login shell that may carry it as one word: no
 // single quote, no newline (lines are joined, see [oneWord]), no exclamation mark, no
 // doubled backslash.
-const wrapper = wrapperReads + wrapperStores + wrapperRuns
+const wrapper = "__t=;" + wrapperReads + wrapperStores + wrapperRuns
 
 const wrapperReads = `
 IFS=" " read -r __l __g && IFS= read -r __c || exit 125;`
@@ -49,6 +49,7 @@ if [ $__l -gt 0 ]; then
  exec 4>&- 6<&-;
 else exec 5</dev/null; fi;`
 
+// wrapperRuns announces the command with $__t before it, in one packet with it.
 const wrapperRuns = `
 __k() { kill -$1 -$__p || kill -$1 $__p; };
 __w() {
@@ -66,7 +67,7 @@ exec 3<&0 7>&1 8>&2 2>/dev/null;
 {
  ( eval "$__c";
   exec $__s /bin/sh -c "command -v \"\$1\" >/dev/null || { echo \"\$1 is not installed (not on PATH)\"; exit 127; } >&2;
-   echo p \$\$ >&4; echo ` + started + ` >&2; exec 4>&-; exec \"\$@\"" sh "$@"
+   echo p \$\$ >&4; echo ${__t}` + started + ` >&2; exec 4>&-; exec \"\$@\"" sh "$@"
  ) <&5 4>&1 >&7 2>&8 3<&- 5<&- 7>&- 8>&-;
  echo r $?;
 } | {

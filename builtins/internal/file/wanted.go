@@ -32,6 +32,7 @@ func Digest[T string | []byte](content T) string {
 type Wanted struct {
 	Path    string // as a preview names it
 	Content runtime.Text
+	Digest  string // of the content; "" where nobody has worked it out
 	Mode    fs.FileMode
 	Owner   string // "" is the one who writes it
 }
@@ -73,7 +74,7 @@ func (w Wanted) creation() string {
 // not the wanted one.
 func (w Wanted) Differences(a Actual) []string {
 	var differs []string
-	if a.Digest != Digest(w.Content.Reveal()) {
+	if a.Digest != w.digest() {
 		differs = append(differs, w.contentDiff(a))
 	}
 	if have := a.Mode.Perm(); have != w.Mode {
@@ -111,7 +112,14 @@ func (w Wanted) showable() bool {
 
 func (w Wanted) size() int64 { return int64(len(w.Content.Reveal())) }
 
-func (w Wanted) measure() string { return measure(w.size(), Digest(w.Content.Reveal())) }
+func (w Wanted) digest() string {
+	if w.Digest != "" {
+		return w.Digest
+	}
+	return Digest(w.Content.Reveal())
+}
+
+func (w Wanted) measure() string { return measure(w.size(), w.digest()) }
 
 // measure is what is said of a content that is not shown.
 func measure(size int64, digest string) string {
