@@ -26,10 +26,11 @@ func (r *reloader) applyAll(ctx context.Context) (ended bool) {
 		if p.applied == nil {
 			p.applied = saved.NewReload(re.doc)
 		}
-		if len(re.changed) == 0 {
+		if !p.edited {
 			p.applied.Settle(re.doc)
 			continue
 		}
+		p.edited = false
 		steps, again := p.applied.Next(re.doc)
 		if len(steps) == 0 {
 			continue

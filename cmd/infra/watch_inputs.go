@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"infra/runtime"
 	"infra/runtime/engine"
@@ -49,6 +51,16 @@ func (re *reload) lookedAt() []filewatch.Input {
 		inputs = append(inputs, filewatch.Input{Path: in.Path, Tree: in.Tree, Digest: digest})
 	}
 	return inputs
+}
+
+// lookedAt says whether a path is of what the plan was made of. In a folder, what the plan
+// itself writes is not.
+func (p *watchedPlan) lookedAt(path string) bool {
+	within := func(folder string) bool { return strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/") }
+	own := slices.ContainsFunc(p.writes, func(w string) bool { return w == path || within(w) })
+	return slices.ContainsFunc(p.inputs, func(in filewatch.Input) bool {
+		return in.Path == path || in.Tree && within(in.Path) && !own
+	})
 }
 
 // watched are the inputs from now on. What could not be previewed to its end would have

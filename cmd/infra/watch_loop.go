@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -67,6 +66,8 @@ func (a *app) newReloader(root string, plans []*watchedPlan, f watchFlags) (*rel
 		default: // one is enough
 		}
 	}
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryBound)
 	var err error
 	if r.watcher, err = filewatch.New(filewatch.Options{Warn: warn}); err != nil {
 		return nil, err
@@ -91,6 +92,14 @@ func (a *app) newReloader(root string, plans []*watchedPlan, f watchFlags) (*rel
 	}
 	return r, nil
 }
+
+// A preview leaves nearly all of its memory behind at once, and a person waits for it: it
+// is collected less often than usual meanwhile, within a bound, and given back when
+// infra is idle.
+const (
+	gcPercent   = 400
+	memoryBound = 1 << 30
+)
 
 // forget has everything asked anew.
 func (r *reloader) forget() {
@@ -222,6 +231,9 @@ func (r *reloader) take(re *reload) {
 	}
 	r.show.shown(re)
 	p.inputs = re.watched(p.inputs)
+	if re.whole {
+		p.writes = re.seen.Writes()
+	}
 	p.asked = p.asked || re.whole
 	if !r.busy() {
 		r.watch()
@@ -283,16 +295,10 @@ func (r *reloader) changed(ctx context.Context, paths []string) {
 			}
 		}
 		if len(of) > 0 {
+			p.edited = true
 			r.begin(ctx, p, &reload{changed: of, noticed: noticed})
 		}
 	}
-}
-
-// lookedAt says whether a path is of what the plan was made of.
-func (p *watchedPlan) lookedAt(path string) bool {
-	return slices.ContainsFunc(p.inputs, func(in filewatch.Input) bool {
-		return in.Path == path || in.Tree && strings.HasPrefix(path, strings.TrimSuffix(in.Path, "/")+"/")
-	})
 }
 
 // notified are the signals that the loop answers to.

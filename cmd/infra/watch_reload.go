@@ -26,6 +26,8 @@ type watchedPlan struct {
 	last    *reload // that ended last
 	good    *reload // the last good one; before there is one, the last that came to its end
 	inputs  []filewatch.Input
+	writes  []string      // paths that the plan itself alters, by the last whole preview
+	edited  bool          // a file changed since --apply looked last
 	asked   bool          // it was previewed since kept reads were swept
 	applied *saved.Reload // what --apply did; nil before the first preview
 }

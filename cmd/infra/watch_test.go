@@ -20,6 +20,7 @@ import (
 	"infra/runtime"
 	"infra/runtime/clock"
 	saved "infra/runtime/preview"
+	filewatch "infra/runtime/watch"
 )
 
 // A watched is a project that infra watch looks at.
@@ -253,6 +254,20 @@ func TestWatchInLines(t *testing.T) {
 	has(w.until("0 destroys, 2 changes"), "after later.txt: 1 added", "+ change", "other.txt")
 	w.until("\n")
 	w.ends()
+}
+
+// TestWhatAPlanWritesIsNotItsInput: of a folder, that is; a file that was read counts.
+func TestWhatAPlanWritesIsNotItsInput(t *testing.T) {
+	t.Parallel()
+	p := &watchedPlan{inputs: []filewatch.Input{{Path: "/p", Tree: true}, {Path: "/p/a.star"}, {Path: "/else/x"}}, writes: []string{"/p/out", "/p/a.star", "/p/b.json"}}
+	for path, want := range map[string]bool{
+		"/p/a.star": true, "/p/flake.nix": true, "/p/output": true, "/else/x": true,
+		"/p/out": false, "/p/out/deep/x": false, "/p/b.json": false, "/else/y": false, "/pq": false,
+	} {
+		if got := p.lookedAt(path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
 }
 
 // TestTheFrameFits: whatever is shown, the screen is never larger than the terminal,
