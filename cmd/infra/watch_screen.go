@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -122,7 +124,11 @@ func (k *keyboard) open() error {
 	if err != nil {
 		return err
 	}
-	if k.was, err = term.MakeRaw(int(k.in.Fd())); err != nil {
+	if k.was, err = term.MakeRaw(int(k.in.Fd())); err == nil && asleep.Fd() >= unix.FD_SETSIZE {
+		_ = term.Restore(int(k.in.Fd()), k.was) // it was so a moment ago
+		err = errors.New("keys cannot be read: there are too many open files")
+	}
+	if err != nil {
 		k.was = nil
 		asleep.Close()
 		wake.Close()
