@@ -19,7 +19,7 @@
           pname = "infra";
           version = self.shortRev or "dirty";
           src = self;
-          vendorHash = "sha256-gt2mr0JZoa1U5y4ancj7GOa6Pd5b8Z1IOiWF0Ki0ClE=";
+          vendorHash = "sha256-jazLz/fJvoy59Q4vAoF6UdmxYa3VoTJRPXG3v7JqgxI=";
           subPackages = [ "cmd/infra" ];
           ldflags = [
             "-s"

@@ -47,8 +47,8 @@ p = plan(hosts = [vps], steps = [step(provision), step(use, needs = [provision])
 		t.Error("the dry run recorded a key")
 	}
 	tr.infra("run", "--ssh-config", config, "plans/t.star").want(t, 1, "first contact with", "instance server 1: its host key ED25519 SHA256:", "it is to stop")
-	if log := tr.infra("log", "last", "--output").stdout; !strings.Contains(log, "to cinnabar\n") {
-		t.Errorf("nix copied nothing by ssh itself:\n%s", log)
+	if log := tr.infra("log", "last", "--output").stdout; !strings.Contains(log, "to 'ssh-ng://root@cinnabar'") {
+		t.Errorf("nix copied nothing:\n%s", log)
 	}
 	kept, err := os.ReadFile(recorded)
 	if err != nil || strings.Count(string(kept), "\n") != 1 {

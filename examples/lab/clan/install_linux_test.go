@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"infra/examples/lab/fleet"
 )
@@ -74,7 +75,14 @@ func TestInstallOnANewServer(t *testing.T) {
 	// The key is the var's, and its certificate is from the authority that
 	// the user trusts. Only certificates let in now.
 	public := must(here("cat", "vars/per-machine/cinnabar/openssh/ssh.id_ed25519.pub/value"))
-	shown := must(here("ssh-keyscan", "-p", "2222", "-t", "ed25519", host.Address))
+	var shown string
+	for deadline := time.Now().Add(time.Minute); ; { // the machine comes up behind the installation
+		if shown, err = here("ssh-keyscan", "-p", "2222", "-t", "ed25519", host.Address); err == nil || time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	must(shown, err)
 	if !strings.Contains(shown, strings.Fields(public)[1]) || strings.Contains(shown, strings.Fields(before)[1]) {
 		t.Errorf("it shows the key\n%s\nthe var is %s", shown, public)
 	}
