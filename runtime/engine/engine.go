@@ -270,7 +270,7 @@ func (r *run) status() runtime.Status {
 // emit hands an event to the journal and, once it is on disk, to who watches.
 // They see what ended, even where the journal could not be told.
 func (r *run) emit(e runtime.Event) error {
-	e.Time, e.Run = r.opts.now(), r.id
+	e.Time, e.Run = r.now(), r.id
 	lost := r.record(e)
 	switch {
 	case lost != nil && begins[e.Kind]:
@@ -280,6 +280,15 @@ func (r *run) emit(e runtime.Event) error {
 	}
 	r.tell(e)
 	return lost
+}
+
+// now is the time of an event. A preview keeps no record, and needs no more than the
+// machine's own clock: to ask the one that nobody can set takes longer than many an operation.
+func (r *run) now() time.Time {
+	if r.file.Preview {
+		return time.Now()
+	}
+	return r.opts.now()
 }
 
 // begins are the events without which nothing may happen.
@@ -311,7 +320,7 @@ func (r *run) record(e runtime.Event) error {
 // tell hands an event to who watches, and not to the journal.
 func (r *run) tell(e runtime.Event) {
 	if e.Time.IsZero() {
-		e.Time, e.Run = r.opts.now(), r.id
+		e.Time, e.Run = r.now(), r.id
 	}
 	r.show.Lock()
 	defer r.show.Unlock()

@@ -1,6 +1,8 @@
 package file
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,18 +39,25 @@ func Names(path string) []string {
 // follow resolves every link in a path. Unlike filepath.EvalSymlinks it goes on
 // where nothing is there, since a file that is to be written has a name as well.
 func follow(path string) (string, bool) {
-	at, links := "/", 0
+	at, links, gone := "/", 0, false
 	for rest := strings.Split(path, "/"); len(rest) > 0; {
 		name := rest[0]
 		rest = rest[1:]
-		if name == ".." {
-			at = filepath.Dir(at)
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at, gone = filepath.Dir(at), false
 			continue
 		}
 		next := filepath.Join(at, name)
+		if gone { // there is nothing below what is not there
+			at = next
+			continue
+		}
 		target, err := os.Readlink(next)
 		if err != nil {
-			at = next
+			at, gone = next, errors.Is(err, fs.ErrNotExist)
 			continue
 		}
 		if links++; links > mostLinks {
