@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	goruntime "runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -148,6 +149,7 @@ func (r *reloader) stay(ctx context.Context) int {
 			under.Reset(slow)
 		case <-under.C:
 			if !r.busy() {
+				goruntime.GC()       // what is kept for use again goes when it was not used between two
 				debug.FreeOSMemory() // who waits for a person takes no more than that
 				continue
 			}
