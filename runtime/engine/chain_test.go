@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"infra/runtime"
+	"infra/runtime/interp"
 	"infra/runtime/journal"
 )
 
@@ -67,7 +68,7 @@ func TestNothingIsDoneThatIsNotJournaled(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.Close()
-	r := &run{plan: &runtime.Plan{}, journal: j, stop: t.Context(), totals: runtime.Totals{}}
+	r := &run{file: &interp.File{}, plan: &runtime.Plan{}, journal: j, stop: t.Context(), totals: runtime.Totals{}}
 	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
 	acted := false
 	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
@@ -89,7 +90,7 @@ func TestTheOrderOfPolicies(t *testing.T) {
 	}
 	secret := runtime.NewSecret("token", "hunter2-hunter2")
 	var seen []string
-	r := &run{plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context(), opts: Options{Show: func(e runtime.Event) {
+	r := &run{file: &interp.File{}, plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context(), opts: Options{Show: func(e runtime.Event) {
 		s := string(e.Kind)
 		if e.Err != nil {
 			s += " " + e.Err.Error()
@@ -114,7 +115,7 @@ func TestTheOrderOfPolicies(t *testing.T) {
 
 // What a step calls to look may not change anything, not even on a host of the plan.
 func TestWhatOnlyReadsChangesNothing(t *testing.T) {
-	r := &run{plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context()}
+	r := &run{file: &interp.File{}, plan: &runtime.Plan{Hosts: []*runtime.Host{{Name: "h"}}}, stop: t.Context()}
 	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
 	for _, effect := range []runtime.Effect{runtime.Read, runtime.Build, runtime.Change, runtime.Destroy} {
 		acted := false
@@ -136,7 +137,7 @@ func TestWhatOnlyReadsChangesNothing(t *testing.T) {
 func TestAStoppedRunAsksForNothing(t *testing.T) {
 	stop, cancel := context.WithCancelCause(t.Context())
 	cancel(runtime.ErrInterrupted)
-	r := &run{plan: &runtime.Plan{}, stop: stop, opts: Options{Show: func(e runtime.Event) { t.Errorf("it was announced: %v", e) }}}
+	r := &run{file: &interp.File{}, plan: &runtime.Plan{}, stop: stop, opts: Options{Show: func(e runtime.Event) { t.Errorf("it was announced: %v", e) }}}
 	tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
 	do := r.chain(func(context.Context, runtime.Op) (runtime.Result, error) {
 		t.Error("it was carried out")
