@@ -2,7 +2,6 @@
 package builtins
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -40,16 +39,18 @@ type Deps struct {
 	Flake     string       // what "." means in an installable; "" is Root
 	SSHConfig string       // read by ssh instead of the user's own; "" is that
 	Pool      *remote.Pool // the connections to hosts
+	Turns     *nix.Turns   // of evaluations by nix; nil are those that memory and cores allow
+	CopyRate  *remote.Rate // of all copies by nix to hosts together; nil is no bound
 }
 
 // All returns the whole language, module by module.
 func All(d Deps) []Spec {
 	sealed := sops.NewReader() // one for all, so that nobody is asked for a key twice
-	flakes := nix.NewEvaluator(d.Flake, d.Root)
+	flakes := nix.New(nix.Config{Pool: d.Pool, Flake: d.Flake, Root: d.Root, SSHConfig: d.SSHConfig, Turns: d.Turns, CopyRate: d.CopyRate})
 	inventory := clan.Clan{Root: d.Root, Flake: d.Flake, Sealed: sealed, Eval: flakes.JSON, Looks: flakes.Looks}
 	return slices.Concat(
 		core.Specs(),
-		nix.Specs(d.Pool, cmp.Or(d.Flake, d.Root), d.Root, d.SSHConfig),
+		flakes.Specs(),
 		inventory.Specs(),
 		inventory.Driving(d.Pool),
 		ssh.Specs(d.Pool, d.Root),

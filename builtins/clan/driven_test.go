@@ -76,7 +76,7 @@ func newDriven(t *testing.T) *driven {
 	d.git("init", "-q")
 	d.git("add", "-A")
 	d.git("commit", "-q", "-m", "A clan")
-	ev := nix.NewEvaluator("", d.dir)
+	ev := nix.New(nix.Config{Root: d.dir})
 	d.cl = Clan{Root: d.dir, Sealed: sops.NewReader(), Eval: ev.JSON, Looks: ev.Looks}
 	return d
 }

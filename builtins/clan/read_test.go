@@ -19,7 +19,7 @@ import (
 
 // A reader is a clan with real files and the real nix.
 func reader(r *clantest.Repo) clan.Clan {
-	nix := nix.NewEvaluator("", r.Dir)
+	nix := nix.New(nix.Config{Root: r.Dir})
 	return clan.Clan{Root: r.Dir, Sealed: sops.NewReader(), Eval: nix.JSON, Looks: nix.Looks}
 }
 

@@ -26,6 +26,12 @@ type activities struct {
 	// it has copied, and of what is still to come. nil: nobody knows.
 	sizes func(copied []string) map[string]int64
 
+	// Of a nix that works for several operations at once, these say whose a thing is.
+	// nil: it is all of one.
+	logOf  func(subject string) io.Writer
+	tellOf func(subject string, p runtime.Part)
+	built  func() // is called where more builds have ended well: of which, not every nix says at once
+
 	mu     sync.Mutex // nix writes while the ticker reads
 	lines  lineSplitter
 	out    io.Writer
@@ -140,6 +146,14 @@ func (a *activities) line(line []byte) {
 	a.take(m)
 }
 
+// log is where what is said of a subject goes.
+func (a *activities) log(subject string) io.Writer {
+	if a.logOf == nil || subject == "" {
+		return a.out
+	}
+	return a.logOf(subject)
+}
+
 // matter keeps what an error will quote.
 func (a *activities) matter(text string) {
 	for line := range strings.Lines(text) {
@@ -187,7 +201,7 @@ var announced = regexp.MustCompile(`^copying (\d{1,9}) paths`)
 
 func (a *activities) start(m message) {
 	if m.Text != "" && m.Level <= infoLevel {
-		a.print(m.Text)
+		writeLine(a.log(m.word(0)), forPeople(m.Text))
 	}
 	if len(a.live) >= liveKept {
 		return
@@ -245,7 +259,7 @@ func (a *activities) result(act *activity, m message) {
 	switch m.Type {
 	case logLineResult, postLogLineResult:
 		text := forPeople(m.word(0))
-		writeLine(a.out, strings.TrimRight(act.name()+"> "+text, " "))
+		writeLine(a.log(act.subject), strings.TrimRight(act.name()+"> "+text, " "))
 		if text != "" && act.kind == buildActivity {
 			act.tail = append(act.tail, text)
 			act.tail = act.tail[max(0, len(act.tail)-tailKept):]
@@ -278,6 +292,9 @@ func (a *activities) countBuilds(act *activity, now total) total {
 	worked, failed := max(0, now.done-before.done), max(0, now.failed-before.failed)
 	a.failing = failed // the next build that ends is the one, unless nix names it
 	a.working = min(a.working+worked, most)
+	if worked > 0 && a.built != nil {
+		a.built()
+	}
 	if before.expected > 0 {
 		more := now.expected + now.failed - before.expected - before.failed
 		act.late = max(0, act.late+min(more, worked+failed))

@@ -87,12 +87,21 @@ func (a *activities) report() {
 			act.label = a.labelOf(act)
 		}
 		act.detail, said = detail, true
-		a.tell(runtime.Part{Name: act.label, Does: act.does().doing, Took: now.Sub(act.began), Detail: detail, Sum: sum})
+		a.say(act, runtime.Part{Name: act.label, Does: act.does().doing, Took: now.Sub(act.began), Detail: detail, Sum: sum})
 	}
 	if !said && sum != a.told {
 		a.tell(runtime.Part{Sum: sum})
 	}
 	a.told = sum
+}
+
+// say tells of one activity.
+func (a *activities) say(act *activity, p runtime.Part) {
+	if a.tellOf != nil {
+		a.tellOf(act.subject, p)
+		return
+	}
+	a.tell(p)
 }
 
 // over tells of the end of what was told of.
@@ -101,7 +110,7 @@ func (a *activities) over(act *activity, did string) {
 		return
 	}
 	a.told = a.sum()
-	a.tell(runtime.Part{Name: act.label, Does: did, Over: true, Took: a.now().Sub(act.began), Detail: act.size(), Sum: a.told})
+	a.say(act, runtime.Part{Name: act.label, Does: did, Over: true, Took: a.now().Sub(act.began), Detail: act.size(), Sum: a.told})
 }
 
 // end takes what is left of the last line, and tells of the end of what nix left open.

@@ -79,15 +79,26 @@ func (b building) predict(ctx context.Context) (runtime.Prediction, error) {
 	return runtime.Prediction{Verdict: runtime.WillChange, Value: e.path, Detail: detail}, nil
 }
 
-// run evaluates and builds in one go: to start nix twice takes longer than many a build.
+// run evaluates and builds in one go, where nobody else does: to start nix twice takes longer
+// than many a build. While others do, what has evaluated lets others evaluate, and is built with theirs.
 // Only a path of the store, of which there is nothing to evaluate, is for nix-store: of
 // that, nix build says less.
 func (b building) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
 	if isPath.MatchString(b.installable) && !strings.HasSuffix(b.installable, ".drv") {
 		return b.realise(ctx, log, &runtime.StorePath{Path: b.installable})
 	}
+	if !b.groups.enter() || !b.turns.several() {
+		defer b.groups.leave()
+		return b.inGroup(ctx, log)
+	}
+	defer b.groups.leave()
+	return b.inOne(ctx, log)
+}
+
+// inOne is run by one nix.
+func (b building) inOne(ctx context.Context, log io.Writer) (runtime.Result, error) {
 	work := activitiesOf(ctx)
-	out, err := b.nixFollowed(ctx, log, nil, work, "build", "--no-write-lock-file", "--no-link", "--json", b.installable)
+	out, err := b.evaluates(ctx, log, work, b.installable, "build", "--no-write-lock-file", "--no-link", "--json", b.installable)
 	if err != nil {
 		return runtime.Result{}, b.failed(ctx, work, err)
 	}
@@ -126,16 +137,17 @@ func (b building) realise(ctx context.Context, log io.Writer, path *runtime.Stor
 type evaluation struct {
 	path *runtime.StorePath
 	plan buildPlan
+	text string // as nix tells it
 }
 
 func (b building) evaluate(ctx context.Context, log io.Writer) (evaluation, error) {
 	said := &planReader{}
-	out, err := b.nixCommand(ctx, io.MultiWriter(log, said), nil, "build", "--no-write-lock-file", "--no-link", "--dry-run", "--json", b.installable)
+	out, err := b.evaluated(ctx, io.MultiWriter(log, said), b.installable, "build", "--no-write-lock-file", "--no-link", "--dry-run", "--json", b.installable)
 	if err != nil {
 		return evaluation{}, err
 	}
 	path, err := parseBuilt(out.Stdout)
-	return evaluation{path, said.plan}, err
+	return evaluation{path, said.plan, out.Stdout}, err
 }
 
 // origin names the path and the derivation that makes it.

@@ -120,7 +120,11 @@ func (a *activities) failures() []failedBuild {
 // build that failed. A build that was stopped has not failed.
 // Errors beside those may be the cause, as where an output refers to what it must not.
 func (s store) buildError(ctx context.Context, name string, a *activities, err error) error {
-	failed := a.failures()
+	return s.failedBuilds(ctx, name, a.failures(), a.others, err)
+}
+
+// failedBuilds is buildError of some builds that failed, and of what else nix said.
+func (s store) failedBuilds(ctx context.Context, name string, failed []failedBuild, others []string, err error) error {
 	if len(failed) == 0 || ctx.Err() != nil {
 		return err
 	}
@@ -136,7 +140,7 @@ func (s store) buildError(ctx context.Context, name string, a *activities, err e
 		}
 		said = append(said, "these failed, too:"+listing(drvs, func(drv string) string { return drv }))
 	}
-	said = append(said, a.others[:min(len(a.others), shown)]...)
+	said = append(said, others[:min(len(others), shown)]...)
 	text := strings.Join(said, "\n")
 	if len(failed) > 1 {
 		text = "the build of " + name + " failed:\n" + text

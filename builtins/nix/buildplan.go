@@ -163,3 +163,12 @@ func indented(lines []string, most int) string {
 	}
 	return b.String()
 }
+
+// outputsIn are the names of the outputs that `nix build --json` tells.
+func outputsIn(stdout string) []string {
+	var elements []struct{ Outputs map[string]*string }
+	if json.Unmarshal([]byte(stdout), &elements) != nil || len(elements) != 1 || len(elements[0].Outputs) == 0 {
+		return []string{"out"}
+	}
+	return slices.Sorted(maps.Keys(elements[0].Outputs))
+}

@@ -101,7 +101,7 @@ func (cp copying) run(ctx context.Context, log io.Writer) (runtime.Result, error
 	if err != nil || len(lacking) == 0 {
 		return runtime.Result{}, err
 	}
-	target, env, done, err := cp.target(ctx, access)
+	target, env, done, err := cp.target(ctx, log, access)
 	if err != nil {
 		return runtime.Result{}, err
 	}
@@ -143,7 +143,7 @@ func (cp copying) sizesOf(ctx context.Context, paths, copied []string) map[strin
 // target returns the URL of the host's store and the environment in which nix
 // reaches it by ssh exactly as the rest of infra does, and over the same connection,
 // until done is called.
-func (cp copying) target(ctx context.Context, a access) (_ string, env map[string]runtime.Text, done func(), err error) {
+func (cp copying) target(ctx context.Context, log io.Writer, a access) (_ string, env map[string]runtime.Text, done func(), err error) {
 	address, port, err := sshAddress(cp.to)
 	if err != nil {
 		return "", nil, nil, err
@@ -157,12 +157,17 @@ func (cp copying) target(ctx context.Context, a access) (_ string, env map[strin
 		forget()
 		return "", nil, nil, err
 	}
-	shared, unshare := cp.pool.Share(ctx, cp.to)
+	apart := cp.copyRate != nil
+	shared, unshare := cp.pool.Share(ctx, cp.to, cp.copyRate)
 	done = func() { unshare(); forget() }
 	for _, o := range shared {
 		if option := "-o " + o.Name + "=" + o.Value; !strings.ContainsAny(o.Value, shellSigns) {
 			opts = option + " " + opts // else ssh connects by itself
+			apart = apart && o.Name != "ControlPath"
 		}
+	}
+	if apart {
+		_, _ = fmt.Fprintln(log, "not held to the rate of --copy-rate: the path of a temporary folder is too long, or has a sign that a shell reads, so ssh connects by itself")
 	}
 	return "ssh-ng://" + address + "?" + cp.query(a), map[string]runtime.Text{"NIX_SSHOPTS": runtime.PlainText(opts)}, done, nil
 }

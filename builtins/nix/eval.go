@@ -40,7 +40,7 @@ func (m module) eval(c *call.Call, a evalArgs) (starlark.Value, error) {
 	op.Looks, op.Beyond = m.looks(installable)
 	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		out, err := m.nixCommand(ctx, log, nil, "eval", "--no-write-lock-file", form, installable)
+		out, err := m.evaluated(ctx, log, installable, "eval", "--no-write-lock-file", form, installable)
 		if err != nil {
 			return runtime.Result{}, err
 		}

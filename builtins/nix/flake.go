@@ -35,7 +35,7 @@ func (m module) ask(c *call.Call, flake, verb string) (starlark.Value, error) {
 	op.Looks, op.Beyond = m.looks(ref)
 	op.Flake = true
 	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
-		out, err := m.nixCommand(ctx, log, nil, "flake", verb, "--no-write-lock-file", "--json", ref)
+		out, err := m.takingTurn(ctx, log, "flake", verb, "--no-write-lock-file", "--json", ref)
 		if err != nil {
 			return runtime.Result{}, err
 		}

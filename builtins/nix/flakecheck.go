@@ -86,13 +86,13 @@ func found(ok, detail starlark.Value) *starlarkstruct.Struct {
 
 // evaluate checks without building.
 func (k checking) evaluate(ctx context.Context, log io.Writer) (*starlarkstruct.Struct, error) {
-	out, err := k.nixCommand(ctx, log, nil, "flake", "check", "--no-write-lock-file", "--no-build", k.flake)
+	out, err := k.takingTurn(ctx, log, "flake", "check", "--no-write-lock-file", "--no-build", k.flake)
 	return k.outcome(ctx, log, out, err)
 }
 
 func (k checking) run(ctx context.Context, log io.Writer) (runtime.Result, error) {
 	said := &addition{}
-	out, err := k.nixCommand(ctx, io.MultiWriter(log, said), nil, "flake", "check", "--no-write-lock-file", "--keep-going", k.flake)
+	out, err := k.takingTurn(ctx, io.MultiWriter(log, said), "flake", "check", "--no-write-lock-file", "--keep-going", k.flake)
 	v, err := k.outcome(ctx, log, out, err)
 	return answer(v, said.seen, err)
 }
@@ -156,9 +156,10 @@ func (k checking) unbuilt(ctx context.Context, log io.Writer) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	args := append([]string{"eval", "--no-write-lock-file", "--json", k.flake + "#checks." + system.Stdout,
+	checks := k.flake + "#checks." + system.Stdout
+	args := append([]string{"eval", "--no-write-lock-file", "--json", checks,
 		"--apply", "builtins.mapAttrs (_: check: check.outPath)"}, withoutCache...)
-	out, err := k.nixCommand(ctx, io.Discard, nil, args...)
+	out, err := k.evaluated(ctx, io.Discard, checks, args...)
 	if err != nil {
 		return nil, ctx.Err() // there are none, or one cannot be evaluated
 	}

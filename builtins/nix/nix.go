@@ -23,22 +23,45 @@ import (
 	"infra/runtime/remote"
 )
 
+// A Config is what the module works with.
+type Config struct {
+	Pool      *remote.Pool // reaches hosts
+	Flake     string       // what "." means in an installable; "" is Root
+	Root      string       // of the project, where nix runs
+	SSHConfig string       // the configuration file that the ssh that nix starts is told to use; "" is its own
+	Turns     *Turns       // of evaluations; nil are those that memory and cores allow
+	CopyRate  *remote.Rate // of all copies to hosts together; nil is no bound
+}
+
+// A Module is the functions of nix, and what other modules ask nix themselves.
+type Module struct{ module }
+
+// New makes the module. It starts and reads nothing.
+func New(c Config) Module {
+	if c.Flake == "" {
+		c.Flake = c.Root
+	}
+	if c.Turns == nil {
+		c.Turns = NewTurns(0, nil)
+	}
+	return Module{module{pool: c.Pool, flake: c.Flake, root: c.Root, sshConfig: c.SSHConfig, turns: c.Turns, snapshots: newSnapshots(), copyRate: c.CopyRate, groups: &groups{patience: groupPatience}}}
+}
+
 // A module is what every function of nix works with.
 type module struct {
 	pool      *remote.Pool
 	flake     string // what "." means in an installable
 	root      string // of the project, where nix runs
 	sshConfig string // the configuration file that ssh is told to use; "" is its own
+	turns     *Turns
+	snapshots *snapshots
+	copyRate  *remote.Rate // nil is no bound
+	groups    *groups
 }
 
-// Specs returns the module's functions. They reach hosts through pool; "." in
-// an installable is flake, or the project's root where flake is "". The ssh
-// that nix itself starts is given sshConfig, unless that is "".
-func Specs(pool *remote.Pool, flake, root, sshConfig string) []call.Spec {
-	if flake == "" {
-		flake = root
-	}
-	m := module{pool, flake, root, sshConfig}
+// Specs returns the module's functions.
+func (n Module) Specs() []call.Spec {
+	m := n.module
 	return []call.Spec{
 		call.New(evalSpec, m.eval),
 		call.New(buildSpec, m.build),

@@ -168,7 +168,7 @@ func (r *Rollback) Args() []starlark.Tuple {
 // RollbackSpec is the builtin that infra rollback calls. Plans do not have it:
 // nix.generations and nix.switch say more.
 func RollbackSpec(pool *remote.Pool, root, sshConfig string) call.Spec {
-	m := module{pool, root, root, sshConfig}
+	m := New(Config{Pool: pool, Root: root, SSHConfig: sshConfig}).module
 	return call.New(call.Spec{Name: "nix.rollback", Effect: runtime.Change, Doc: "Switches a host to a generation of its system profile.", Returns: "switch_result"}, m.rollback)
 }
 

@@ -42,6 +42,51 @@ func (m module) nixFollowed(ctx context.Context, log io.Writer, env map[string]r
 	return out, withAdvice(err)
 }
 
+// evaluates is nixFollowed for a subcommand that evaluates an installable, which is one of
+// args: as many at a time as there are turns, and of a copy of its flake where there is one.
+// Should that fail before anything is built, nix is asked of the flake itself, so that an
+// error is about the user's files, and nothing depends on the copy.
+func (m module) evaluates(ctx context.Context, log io.Writer, work *activities, installable string, args ...string) (command.Output, error) {
+	done, err := m.turns.take(ctx, log)
+	if err != nil {
+		return command.Output{}, err
+	}
+	defer done()
+	copied := m.copied(ctx, installable)
+	if copied == "" {
+		return m.nixFollowed(ctx, log, nil, work, args...)
+	}
+	of := slices.Clone(args)
+	of[slices.Index(of, installable)] = copied
+	out, err := m.nixFollowed(ctx, log, nil, work, of...)
+	if err == nil || ctx.Err() != nil || work.acted() {
+		return out, err
+	}
+	_, _ = fmt.Fprintln(log, "asking again of the flake itself, "+installable)
+	work.said = nil
+	out, err = m.nixFollowed(ctx, log, nil, work, args...)
+	if err == nil {
+		m.distrust(ctx, installable)
+	}
+	return out, err
+}
+
+// evaluated is evaluates for who does not ask what nix did.
+func (m module) evaluated(ctx context.Context, log io.Writer, installable string, args ...string) (command.Output, error) {
+	return m.evaluates(ctx, log, activitiesOf(ctx), installable, args...)
+}
+
+// takingTurn is nixCommand for a subcommand that evaluates much of a flake, and is to
+// be told of the flake itself.
+func (m module) takingTurn(ctx context.Context, log io.Writer, args ...string) (command.Output, error) {
+	done, err := m.turns.take(ctx, log)
+	if err != nil {
+		return command.Output{}, err
+	}
+	defer done()
+	return m.nixCommand(ctx, log, nil, args...)
+}
+
 // withoutCache keeps nix from its cache of evaluations.
 var withoutCache = []string{"--option", "eval-cache", "false"}
 

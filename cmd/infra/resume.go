@@ -28,6 +28,7 @@ type call struct {
 	SSHConfig string        `json:"ssh_config,omitempty"` // absolute
 	Flake     string        `json:"flake,omitempty"`      // absolute, or a URL
 	Jobs      int           `json:"jobs,omitempty"`
+	Budgets   *budgets      `json:"budgets,omitempty"`
 	Preview   *savedPreview `json:"preview,omitempty"`  // that it is held to
 	Rollback  *nix.Rollback `json:"rollback,omitempty"` // that it is
 }
@@ -38,7 +39,11 @@ func (f runFlags) call(at clock.Instant) json.RawMessage {
 	for _, gate := range f.overrides {
 		of.Overrides = append(of.Overrides, journal.Override{Gate: gate, Because: f.because})
 	}
-	data, _ := json.Marshal(call{of, f.sshConfig, f.flake, f.jobs, f.preview, f.rollback}) // strings and numbers
+	c := call{Call: of, SSHConfig: f.sshConfig, Flake: f.flake, Jobs: f.jobs, Preview: f.preview, Rollback: f.rollback}
+	if f.budgets != (budgets{}) {
+		c.Budgets = &f.budgets
+	}
+	data, _ := json.Marshal(c) // strings and numbers
 	return data
 }
 
@@ -89,6 +94,8 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 	fl.BoolVar(&f.yes, "yes", false, "answer the steps' questions with yes")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
 	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")
+	evalWorkersFlag(fl, &f.budgets)
+	copyRateFlag(fl, &f.budgets)
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
 	waitFlag(fl, &f.wait)
 	destroyFlag(fl, &f.destroy)
@@ -159,6 +166,9 @@ func (f *runFlags) as(past *journal.Run) error {
 	}
 	f.steps, f.hosts, f.sshConfig, f.flake, f.jobs, f.undoes, f.preview = c.Steps, c.Hosts, c.SSHConfig, c.Flake, c.Jobs, c.Undoes, c.Preview
 	f.rollback = c.Rollback
+	if c.Budgets != nil {
+		f.budgets = f.budgets.over(*c.Budgets)
+	}
 	return nil
 }
 

@@ -71,6 +71,7 @@ Exit codes:
 	fl.StringVar(&f.sshConfig, "ssh-config", "", "read this file instead of ~/.ssh/config")
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many checks of a plan run at once (default 64)")
+	evalWorkersFlag(fl, &f.budgets)
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "how long what looks may go on after Ctrl-C")
 	_ = c.MarkFlagFilename("ssh-config") // fails only for a flag that is not there
 	_ = c.MarkFlagDirname("flake")

@@ -21,8 +21,9 @@ import (
 // Share returns the options by which an ssh that a tool starts runs its command over
 // the pool's own connection to h: no further handshake, and no second login. It does so
 // as OpenSSH's own master processes do (PROTOCOL.mux, version 4), and where it does not
-// come to that, ssh connects by itself, so nothing depends on it. Done ends it.
-func (p *Pool) Share(ctx context.Context, h *runtime.Host) (options []Option, done func()) {
+// come to that, ssh connects by itself, so nothing depends on it. What it sends, and no
+// other command of the connection, is held to rate. Done ends it.
+func (p *Pool) Share(ctx context.Context, h *runtime.Host, rate *Rate) (options []Option, done func()) {
 	dir, err := os.MkdirTemp("", "infra-ssh-")
 	if err != nil {
 		return nil, func() {}
@@ -34,7 +35,7 @@ func (p *Pool) Share(ctx context.Context, h *runtime.Host) (options []Option, do
 		return nil, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &sharing{pool: p, host: h, ctx: ctx}
+	s := &sharing{pool: p, host: h, rate: rate, ctx: ctx}
 	s.clients.Go(func() { s.accept(listener) })
 	done = func() {
 		cancel()
@@ -49,6 +50,7 @@ func (p *Pool) Share(ctx context.Context, h *runtime.Host) (options []Option, do
 type sharing struct {
 	pool    *Pool
 	host    *runtime.Host
+	rate    *Rate
 	ctx     context.Context
 	clients sync.WaitGroup
 }
@@ -150,7 +152,7 @@ func (s *sharing) session(m muxed, id uint32, body []byte) error {
 		_, _, _ = m.receive()
 		_ = ch.Close()
 	}()
-	return m.send(muxExited, 1, carry(ch, files[0], files[1], files[2]))
+	return m.send(muxExited, 1, carry(ch, s.rate.bound(s.ctx, files[0]), files[1], files[2]))
 }
 
 // carry copies what a command reads and prints, and returns its exit status.

@@ -21,7 +21,7 @@ func TestShare(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := s.pool(t)
-	options, done := p.Share(inTime(t), target)
+	options, done := p.Share(inTime(t), target, NewRate(16<<20))
 	ended := false
 	end := func() {
 		if !ended {
@@ -60,7 +60,11 @@ func TestShare(t *testing.T) {
 			cmd := ssh(tt.argv...)
 			var out, errs bytes.Buffer
 			cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(tt.in), &out, &errs
+			began := time.Now()
 			_ = cmd.Run()
+			if took, least := time.Since(began), time.Duration(len(tt.in))*time.Second>>24-rateBurst; took < least {
+				t.Errorf("it took %s to send %d bytes, and at least %s by its rate", took, len(tt.in), least)
+			}
 			if cmd.ProcessState.ExitCode() != tt.code || out.String() != tt.out || tt.errs != "" && errs.String() != tt.errs || !strings.Contains(errs.String(), tt.errContains) {
 				t.Errorf("%v, %d bytes %.80q, %q", cmd.ProcessState, out.Len(), &out, &errs)
 			}
@@ -96,7 +100,7 @@ func TestShare(t *testing.T) {
 func TestShareWithout(t *testing.T) {
 	t.Parallel()
 	s := prepareServer(t)
-	options, done := s.pool(t).Share(inTime(t), target)
+	options, done := s.pool(t).Share(inTime(t), target, NewRate(1<<30))
 	defer done()
 	cmd := exec.CommandContext(inTime(t), "ssh", "-F", "none", "-o", "ControlPath="+options[1].Value, "nowhere.invalid", "true")
 	said, _ := cmd.CombinedOutput()
