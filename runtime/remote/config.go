@@ -65,6 +65,7 @@ type Endpoint struct {
 
 	jump *Endpoint // the hop before this one, nil where there is none
 	as   *identity // by what the host is known at an address of its own; nil for any other
+	base string    // see baseKey, which takes its time
 }
 
 // Address is "host:port".
@@ -82,9 +83,10 @@ func (e *Endpoint) String() string {
 
 // key is equal for endpoints that may share a connection.
 func (e *Endpoint) key() string {
-	same := *e
-	same.Destination, same.ProxyJump, same.jump, same.as = "", nil, nil, nil
-	key := fmt.Sprintf("%#v", same)
+	key := e.base
+	if e.ProxyCommand != "" {
+		key += " with " + strconv.Quote(e.ProxyCommand)
+	}
 	if e.as != nil {
 		key += fmt.Sprintf(" as %#v", *e.as)
 	}
@@ -92,6 +94,13 @@ func (e *Endpoint) key() string {
 		key += " by " + e.jump.key()
 	}
 	return key
+}
+
+// baseKey is the part of the key that stays when the way to the host changes.
+func (e *Endpoint) baseKey() string {
+	same := *e
+	same.Destination, same.ProxyCommand, same.ProxyJump, same.jump, same.as, same.base = "", "", nil, nil, nil, ""
+	return fmt.Sprintf("%#v", same)
 }
 
 // lookUp asks ssh what its configuration says of destination.
@@ -102,21 +111,40 @@ func lookUp(ctx context.Context, config Config, destination string) (*Endpoint, 
 	if _, err := exec.LookPath("ssh"); err != nil {
 		return lookUpWithoutSSH(config, destination)
 	}
-	argv, err := lookUpArgv(config, destination)
+	output, problem, exit, err := askSSH(ctx, config, destination)
 	if err != nil {
 		return nil, err
 	}
-	var out, problem bytes.Buffer
-	exit, err := Run(ctx, Command{Argv: argv, Stdout: &out, Stderr: &problem})
-	if err != nil {
-		return nil, fmt.Errorf("asking ssh for the configuration of %s: %w", destination, err)
-	}
-	if exit.Code != 0 {
+	if exit != 0 {
+		argv, _ := lookUpArgv(config, destination)
 		return nil, runtime.WithHint(
-			fmt.Errorf("ssh cannot read its configuration for %s: %s", destination, oneLine(problem.String())),
+			fmt.Errorf("ssh cannot read its configuration for %s: %s", destination, oneLine(problem)),
 			"try: %s", strings.Join(argv, " "))
 	}
-	return parseEndpoint(destination, out.String(), config)
+	return newEndpoint(destination, parseOptions(output), config)
+}
+
+// asking holds the processes of ssh that are asked at a time. Hundreds would only
+// wait for each other, until their output is given up.
+var asking = make(chan struct{}, 32)
+
+func askSSH(ctx context.Context, config Config, destination string, flags ...string) (output, problem string, exit int, err error) {
+	argv, err := lookUpArgv(config, destination)
+	if err != nil {
+		return "", "", 0, err
+	}
+	select {
+	case asking <- struct{}{}:
+		defer func() { <-asking }()
+	case <-ctx.Done():
+		return "", "", 0, context.Cause(ctx)
+	}
+	var out, errs bytes.Buffer
+	end, err := Run(ctx, Command{Argv: slices.Insert(argv, 1, flags...), Stdout: &out, Stderr: &errs})
+	if err != nil {
+		return "", "", 0, fmt.Errorf("asking ssh for the configuration of %s: %w", destination, err)
+	}
+	return out.String(), errs.String(), end.Code, nil
 }
 
 // lookUpArgv takes an ssh:// destination apart: not every ssh reads one that
@@ -146,15 +174,15 @@ func lookUpArgv(config Config, destination string) ([]string, error) {
 	return append(argv, "--", name), nil
 }
 
-// parseEndpoint reads the output of ssh -G: a keyword and a value a line.
-func parseEndpoint(destination, output string, config Config) (*Endpoint, error) {
+// parseOptions reads the output of ssh -G: a keyword and a value a line.
+func parseOptions(output string) map[string][]string {
 	options := map[string][]string{}
 	for line := range strings.Lines(output) {
 		keyword, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
 		keyword = strings.ToLower(keyword)
 		options[keyword] = append(options[keyword], value)
 	}
-	return newEndpoint(destination, options, config)
+	return options
 }
 
 // newEndpoint makes sense of options by their lower-case keyword.
@@ -182,7 +210,9 @@ func newEndpoint(destination string, options map[string][]string, config Config)
 	if seconds, err := strconv.Atoi(one("connecttimeout")); err == nil && seconds > 0 {
 		e.ConnectTimeout = time.Duration(seconds) * time.Second
 	}
-	return e, e.expandFiles(options)
+	err = e.expandFiles(options)
+	e.base = e.baseKey()
+	return e, err
 }
 
 func (e *Endpoint) expandFiles(options map[string][]string) error {

@@ -57,9 +57,9 @@ Match originalhost web exec "true"
 	} {
 		got, err := p.Endpoint(t.Context(), &runtime.Host{Name: "n", SSH: destination})
 		want.Destination = destination
-		ignored := cmpopts.IgnoreFields(Endpoint{}, "IdentityFiles", "KnownHosts", "jump", "as")
+		ignored := cmpopts.IgnoreFields(Endpoint{}, "IdentityFiles", "KnownHosts", "jump", "as", "base")
 		if destination == "web" {
-			ignored = cmpopts.IgnoreFields(Endpoint{}, "jump", "as")
+			ignored = cmpopts.IgnoreFields(Endpoint{}, "jump", "as", "base")
 		}
 		if err != nil || !cmp.Equal(got, want, ignored) {
 			t.Errorf("%s: %v\n%s", destination, err, cmp.Diff(want, got, ignored))
@@ -169,7 +169,7 @@ func FuzzParseEndpoint(f *testing.F) {
 	f.Add("a", "user u\nhostname h\nport 22\nidentityfile ~/.ssh/%h\nproxyjump a,b:1\nuserknownhostsfile \"a b\" c\nproxycommand nc %h\n")
 	f.Add("ssh://u@h:1", "user\nhostname \nport x\nconnecttimeout none\n\n \x00")
 	f.Fuzz(func(t *testing.T, destination, output string) {
-		e, err := parseEndpoint(destination, output, Config{}.withDefaults())
+		e, err := newEndpoint(destination, parseOptions(output), Config{}.withDefaults())
 		if err != nil {
 			return
 		}
