@@ -22,7 +22,8 @@ type HostLock struct {
 
 // A TakeLock takes the lock of a host for a run of a plan file, and does not
 // wait. Where another run has it, the error is a [runtime.ErrLocked]; one that
-// has a method HeldBy() string tells which run.
+// has a method HeldBy() string tells which run, and one that has a method
+// HeldFor() time.Duration for how long that has had it, 0 where that is not known.
 type TakeLock func(ctx context.Context, h *runtime.Host, run, plan string) (HostLock, error)
 
 // hostLocks are the locks that a run holds on the hosts that it may change, from
@@ -44,7 +45,8 @@ const (
 	// locksAtOnce bounds how many are taken side by side.
 	locksAtOnce = 64
 	// rightOfWay bounds how long the older of two runs that each hold a lock which
-	// the other wants waits for the younger to give it up.
+	// the other wants waits for the younger to give it up, after the last lock that
+	// it got itself.
 	rightOfWay = 3 * time.Second
 )
 
@@ -72,32 +74,27 @@ func (r *run) lockHosts(ctx context.Context, until *time.Time) error {
 	})
 }
 
-// takeAll takes the locks: first that of the first host by name, or the one that
-// was refused last, then all others side by side. Of two runs that take the same
-// locks at the same time one so gets all, and the other is refused before it has
-// any. The error is that another run has one, and the name of its host, or that
-// ctx ended. Any other trouble is left to the first operation that would change
-// the host: most steps of a plan may do without a host that is down.
+// takeAll takes the locks side by side; before them the one that was refused
+// last, if any. The error is that another run has one, and the name of its host,
+// or that ctx ended. Any other trouble is left to the first operation that would
+// change the host: most steps of a plan may do without a host that is down.
 func (l *hostLocks) takeAll(ctx context.Context, refused string) (string, error) {
 	hosts := l.run.touched()
+	if i := slices.IndexFunc(hosts, func(h *runtime.Host) bool { return h.Name == refused }); i >= 0 {
+		if refused, err := l.takeSome(ctx, hosts[i:i+1]); err != nil {
+			return refused, err
+		}
+		hosts = slices.Delete(hosts, i, i+1)
+	}
 	slices.SortFunc(hosts, func(a, b *runtime.Host) int { return strings.Compare(a.Name, b.Name) })
-	first := slices.IndexFunc(hosts, func(h *runtime.Host) bool { return h.Name == refused })
-	if first > 0 {
-		hosts[0], hosts[first] = hosts[first], hosts[0]
-	}
-	if len(hosts) == 0 {
-		return "", nil
-	}
-	if refused, err := l.takeSome(ctx, hosts[:1], time.Time{}); err != nil {
-		return refused, err
-	}
-	return l.takeSome(ctx, hosts[1:], time.Now().Add(rightOfWay))
+	return l.takeSome(ctx, hosts)
 }
 
 // takeSome takes locks side by side, and returns early where one is refused.
 // Two runs that take some of the same may each have one that the other wants:
-// until a time, the older tries again, while the younger gives up at once.
-func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host, older time.Time) (refused string, err error) {
+// the older then tries again, for a time, and the younger gives up at once. So
+// of two runs that want the same locks at the same time one gets all.
+func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host) (refused string, err error) {
 	type answer struct {
 		host *runtime.Host
 		err  error
@@ -117,6 +114,8 @@ func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host, older t
 	}
 	patience := time.NewTimer(stragglers)
 	defer patience.Stop()
+	began := time.Now()
+	progress := began
 	for left := len(hosts); left > 0; {
 		select {
 		case a := <-answers:
@@ -124,7 +123,8 @@ func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host, older t
 			switch {
 			case !errors.Is(a.err, runtime.ErrLocked):
 				left--
-			case l.run.isOlder(a.err) && time.Now().Before(older):
+				progress = time.Now()
+			case len(hosts) > 1 && l.run.mayGet(a.err, time.Since(began)) && time.Since(progress) < rightOfWay:
 				begin(a.host, firstPause)
 			default:
 				return a.host.Name, a.err
@@ -138,10 +138,16 @@ func (l *hostLocks) takeSome(ctx context.Context, hosts []*runtime.Host, older t
 	return "", nil
 }
 
-// isOlder says whether the run is older than the one that holds a lock.
-func (r *run) isOlder(refusal error) bool {
+// mayGet says whether who holds a lock may be about to give it up to the run,
+// which has been taking locks for some time: a younger run may, but not one
+// that had the lock well before. That one is at work.
+func (r *run) mayGet(refusal error, taking time.Duration) bool {
 	var holder interface{ HeldBy() string }
-	return errors.As(refusal, &holder) && r.id < holder.HeldBy()
+	var since interface{ HeldFor() time.Duration }
+	if !errors.As(refusal, &holder) || r.id >= holder.HeldBy() {
+		return false
+	}
+	return !errors.As(refusal, &since) || since.HeldFor() < taking+rightOfWay
 }
 
 // hold returns the claim to a host's lock once it is held. Nobody else has had

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,26 +25,41 @@ type machines struct {
 	down   map[string]bool
 	lost   map[string]chan struct{}
 	taken  []string
+	asked  map[string]int
+	since  map[string]time.Time // of the holders of whom that is known
+	before func()               // is called when a host is asked
 }
 
 func newMachines() *machines {
-	return &machines{holder: map[string]string{}, boots: map[string]int{}, down: map[string]bool{}, lost: map[string]chan struct{}{}}
+	return &machines{holder: map[string]string{}, boots: map[string]int{}, down: map[string]bool{}, lost: map[string]chan struct{}{},
+		asked: map[string]int{}, since: map[string]time.Time{}, before: func() {}}
 }
 
-type heldError struct{ host, by string }
+type heldError struct {
+	host, by string
+	held     time.Duration
+}
 
 func (e heldError) Error() string  { return e.host + " is locked by run " + e.by }
 func (e heldError) Unwrap() error  { return runtime.ErrLocked }
 func (e heldError) HeldBy() string { return e.by }
 
+func (e heldError) HeldFor() time.Duration { return e.held }
+
 func (m *machines) take(_ context.Context, h *runtime.Host, run, _ string) (HostLock, error) {
+	m.before()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked[h.Name]++
 	switch {
 	case m.down[h.Name]:
 		return HostLock{}, errors.New(h.Name + " is down")
 	case m.holder[h.Name] != "":
-		return HostLock{}, heldError{h.Name, m.holder[h.Name]}
+		refusal := heldError{host: h.Name, by: m.holder[h.Name]}
+		if since, known := m.since[h.Name]; known {
+			refusal.held = time.Since(since)
+		}
+		return HostLock{}, refusal
 	}
 	lost := make(chan struct{})
 	m.holder[h.Name], m.lost[h.Name] = run, lost
@@ -118,12 +136,37 @@ func TestLocksOfHosts(t *testing.T) {
 			t.Error(err, m.holder)
 		}
 	})
-	t.Run("the first by name decides", func(t *testing.T) {
+	t.Run("are taken side by side", func(t *testing.T) {
 		m := newMachines()
-		m.set("a", "2")
-		r := m.claims(t, "1", "c", "b", "a")
-		if err := r.lockHosts(t.Context(), new(time.Time)); !errors.Is(err, runtime.ErrLocked) || len(m.taken) != 0 {
-			t.Error(err, m.taken)
+		r := m.claims(t, "1", "a", "b", "c")
+		asked, all := make(chan bool, 3), make(chan bool)
+		m.before = func() { asked <- true; <-all } // nobody is answered before all are asked
+		go func() {
+			defer close(all)
+			for range 3 {
+				select {
+				case <-asked:
+				case <-time.After(time.Minute):
+					t.Error("one waits for the answer of another")
+					return
+				}
+			}
+		}()
+		if err := r.lockHosts(t.Context(), new(time.Time)); err != nil || len(m.holder) != 3 {
+			t.Error(err, m.holder)
+		}
+	})
+	t.Run("the younger that is at work refuses the older at once", func(t *testing.T) {
+		for hosts, since := range map[string]time.Time{"a b c": time.Now().Add(-time.Hour), "a": {}} {
+			m := newMachines()
+			m.set("a", "2")
+			if !since.IsZero() {
+				m.since["a"] = since
+			}
+			r := m.claims(t, "1", strings.Fields(hosts)...)
+			if err := r.lockHosts(t.Context(), new(time.Time)); !errors.Is(err, runtime.ErrLocked) || len(m.holder) != 1 || m.asked["a"] != 1 {
+				t.Error(err, m.holder, m.asked)
+			}
 		}
 	})
 	t.Run("the older waits for the younger to give up", func(t *testing.T) {
@@ -221,6 +264,55 @@ func TestLocksOfHosts(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Of runs that begin at the same time and want some of the same hosts, one goes
+// on. Of two it is exactly one, or both where they want no host in common.
+func TestLocksOfRandomRuns(t *testing.T) {
+	t.Parallel()
+	var all sync.WaitGroup
+	for seed := range uint64(200) {
+		all.Go(func() { lockRandomly(t, seed) })
+	}
+	all.Wait()
+}
+
+func lockRandomly(t *testing.T, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	m := newMachines()
+	m.before = func() { time.Sleep(rand.N(3 * time.Millisecond)) } // the network
+	runs := make([]*run, 2+seed%2)
+	errs := make([]error, len(runs))
+	var all sync.WaitGroup
+	for i := range runs {
+		hosts := strings.Fields("a b c d e f g h")
+		random.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+		runs[i] = m.claims(t, strconv.Itoa(i), hosts[:1+random.IntN(len(hosts))]...)
+	}
+	for i, r := range runs {
+		all.Go(func() { errs[i] = r.lockHosts(t.Context(), new(time.Time)) })
+	}
+	all.Wait()
+	going := map[string]bool{} // the hosts of runs that go on
+	for i, r := range runs {
+		for _, h := range r.plan.Hosts {
+			if m.has(h.Name, r.id) != (errs[i] == nil) {
+				t.Errorf("seed %d: run %d ended with %v, and of %s that it holds it is %v", seed, i, errs[i], h.Name, m.has(h.Name, r.id))
+			}
+			going[h.Name] = going[h.Name] || errs[i] == nil
+		}
+	}
+	if len(going) == 0 || len(m.holder) == 0 {
+		t.Errorf("seed %d: none goes on: %v", seed, errs)
+	}
+	for i, r := range runs {
+		if errs[i] != nil && !errors.Is(errs[i], runtime.ErrLocked) {
+			t.Errorf("seed %d: %v", seed, errs[i])
+		}
+		if len(runs) == 2 && errs[i] != nil && !slices.ContainsFunc(r.plan.Hosts, func(h *runtime.Host) bool { return going[h.Name] }) {
+			t.Errorf("seed %d: run %d is refused for nothing: %v", seed, i, errs[i])
+		}
+	}
 }
 
 func (m *machines) has(host, run string) bool {

@@ -48,7 +48,12 @@ func (p *Pool) lock(ctx context.Context, h *runtime.Host, holder Holder, l lease
 		return nil, err
 	}
 	g := newHolding(p, h, holder, l)
+	g.alone = func() bool {
+		c.dropShell()
+		return p.underWay.alone(c.endpoint)
+	}
 	go g.run(c, lockHead(holder, words, l.length, p.config.Grace))
+	c.prepareShell()
 	err = g.await(ctx)
 	if err == nil {
 		return &HostLock{g}, nil

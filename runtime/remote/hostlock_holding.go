@@ -24,11 +24,13 @@ type holding struct {
 	host   string
 	holder Holder
 	lease  lease
+	alone  func() bool // says that no command of ours is under way on the host
 
 	ctx   context.Context // ends with the pool too
 	end   context.CancelCauseFunc
 	said  *lockReport
 	taken chan struct{} // closed when the host has said that it is ours
+	freed chan struct{} // closed when the host is to be told at once that it is free
 	lost  chan struct{}
 	ended chan struct{} // closed when the session has ended
 	err   error         // how, once it has
@@ -42,7 +44,7 @@ type holding struct {
 
 func newHolding(p *Pool, h *runtime.Host, holder Holder, l lease) *holding {
 	g := &holding{pool: p, host: h.Name, holder: holder, lease: l, shares: 1,
-		taken: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{})}
+		taken: make(chan struct{}), freed: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{})}
 	g.said = &lockReport{held: func() { close(g.taken) }, renewed: g.answered}
 	g.ctx, g.end = context.WithCancelCause(p.ctx)
 	holdings.add(g)
@@ -110,13 +112,14 @@ func (g *holding) refusal() error {
 	case g.err != nil:
 		return fmt.Errorf("locking %s: %w", g.host, g.err)
 	case g.said.is("busy"):
-		return lockedError(g.host, g.said.holder())
+		return lockedError(g.host, g.said.holder(), g.said.heldFor())
 	}
 	return runtime.WithHint(fmt.Errorf("locking %s: %s", g.host, g.said.complaint()),
 		"the lock is the folder /tmp/infra.lock on the host, or what INFRA_LOCK_DIR names there")
 }
 
-// renew lets the host hear of us.
+// renew lets the host hear of us: the first time when it last has by the taking
+// of the lock. What is said last is that the lock is free.
 func (g *holding) renew(to io.WriteCloser) {
 	defer to.Close()
 	select {
@@ -124,9 +127,18 @@ func (g *holding) renew(to io.WriteCloser) {
 	case <-g.ctx.Done():
 		return
 	}
-	ticker := time.NewTicker(g.lease.renewal)
-	defer ticker.Stop()
+	next := time.NewTimer(g.lease.renewal - g.silence())
+	defer next.Stop()
 	for {
+		select {
+		case <-next.C:
+			next.Reset(g.lease.renewal)
+		case <-g.freed:
+			_, _ = fmt.Fprintln(to, "free") // release waits for the answer
+			return
+		case <-g.ctx.Done():
+			return
+		}
 		g.mu.Lock()
 		n := len(g.sent)
 		g.sent = append(g.sent, now())
@@ -134,12 +146,14 @@ func (g *holding) renew(to io.WriteCloser) {
 		if _, err := fmt.Fprintln(to, n); err != nil {
 			return
 		}
-		select {
-		case <-ticker.C:
-		case <-g.ctx.Done():
-			return
-		}
 	}
+}
+
+// silence is how long the host may count since it last heard of us.
+func (g *holding) silence() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return now() - g.vouched
 }
 
 // answered notes that the host has read a renewal: it counts from then, which
@@ -167,10 +181,7 @@ func (g *holding) watch() {
 		case <-g.ctx.Done():
 			return
 		}
-		g.mu.Lock()
-		silent := now() - g.vouched
-		g.mu.Unlock()
-		if silent >= g.lease.length {
+		if silent := g.silence(); silent >= g.lease.length {
 			err := fmt.Errorf("%s has not answered for %s", g.host, silent.Round(time.Second))
 			g.lose(err)
 			g.end(err)
@@ -200,32 +211,54 @@ func (g *holding) reason() error {
 	return g.why
 }
 
-// drop gives up one share, and with the last one the lock.
-func (g *holding) drop() (last bool) {
+// unshare gives up one share, and says whether it was the last one.
+func (g *holding) unshare() (last bool) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.shares > 0 {
 		g.shares--
 		last = g.shares == 0
 	}
-	g.mu.Unlock()
-	if last {
-		g.end(errReleased)
-	}
 	return last
 }
 
+// drop gives up one share, and with the last one the lock.
+func (g *holding) drop() {
+	if g.unshare() {
+		g.end(errReleased)
+	}
+}
+
 func (g *holding) release() error {
-	if !g.drop() {
+	if !g.unshare() {
 		return g.reason()
 	}
 	if err := g.reason(); err != nil {
+		g.end(errReleased)
 		return err
 	}
+	if g.alone() {
+		g.free()
+	}
+	g.end(errReleased)
 	<-g.ended
 	if g.err == nil || g.err == errReleased { // that alone: an error that wraps it says that the host was silent
 		return nil
 	}
 	return fmt.Errorf("releasing the lock of %s: %w", g.host, g.err)
+}
+
+// free tells the host that nothing of ours is left to wait for, and waits until
+// the lock's process has ended: a round trip. Where the host does not answer,
+// the end of the session tells it the rest.
+func (g *holding) free() {
+	close(g.freed)
+	late := time.NewTimer(afterGrace)
+	defer late.Stop()
+	select {
+	case <-g.ended:
+	case <-late.C:
+	}
 }
 
 // holdings are those of this process. A pool that comes to a machine by two

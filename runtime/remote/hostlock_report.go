@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A lockReport is what a script about a lock says, line by line: one word of
@@ -81,6 +82,16 @@ func (r *lockReport) bootID() string {
 func (r *lockReport) holder() Holder {
 	line, _ := r.after("busy")
 	return parseHolder(line)
+}
+
+// heldFor is how long another has held the lock, 0 where that is not said.
+func (r *lockReport) heldFor() time.Duration {
+	line, _ := r.after("for")
+	seconds, err := strconv.ParseInt(line, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(max(0, seconds)) * time.Second
 }
 
 // complaint is what a script said that fits nothing else.

@@ -21,7 +21,12 @@ import (
 //
 // In the folder the holder leaves who it is, in a file named by its token:
 // "PID START WORDS". They are for people and for breaking the lock. A file
-// whose process is gone, or has another start, is of a dead holder.
+// whose process is gone, or has another start, is of a dead holder. Words that
+// are being written are told by their end: all end with a brace.
+//
+// Where nobody else is about, a lock costs a host four processes: the shell,
+// flock, what reads the renewals and a sleep. So on the way to it, and from it,
+// the shell's own commands do, and others are for trouble.
 //
 // The texts follow the rules of [wrapper], and read, like [putScript], one line
 // of shell from standard input, which sets:
@@ -44,10 +49,12 @@ __k() {
  else echo "a lock needs flock (of util-linux) or perl"; return 9; fi;
 };
 __b() {
- if [ -d /proc/$$ ]; then IFS= read -r __y </proc/$1/stat && set -- ${__y##*") "} && echo ${20};
- else TZ=UTC0 LC_ALL=C ps -o lstart= -p $1 | tr -s " " _; fi;
+ __v=;
+ if [ -d /proc/$$ ]; then IFS= read -r __v </proc/$1/stat && set -- ${__v##*") "} && __v=${20};
+ else __v=$(TZ=UTC0 LC_ALL=C ps -o lstart= -p $1 | tr -s " " _); fi;
 } 2>/dev/null;
-__a() { [ -n "$1" ] && [ -z "$(printf %s "$1" | tr -d 0123456789)" ] && [ "$(__b $1)" = "$2" ]; };
+__num() { [ -n "$1" ] && [ -z "$(printf %s "$1" | tr -d 0123456789)" ]; };
+__a() { __num "$1" && __b $1 && [ "$__v" = "$2" ]; };
 __w() {
  for __x in *; do
   [ -L "$__x" ] && continue;
@@ -65,25 +72,34 @@ const lockPlace = `
 CDPATH= cd "$__d" 2>/dev/null && [ -r . ] || __f "no way into $(ls -ld "$__d" 2>&1)";
 exec 9<.;`
 
-// lockMake makes the folder where it is not there yet.
+// lockMake makes the folder where it is not there yet. Where it is another
+// account's, it is root's now if that is us, which Linux tells without a command.
 const lockMake = `
 umask 0;
 [ -d "$__d" ] || { __x=$(mkdir "$__d" 2>&1) && chmod 1777 "$__d"; } || [ -d "$__d" ] || __f "$__x";
-[ -O "$__d" ] || case $(id -u) in 0)
- chown -h 0 "$__d" && { [ -L "$__d" ] || chmod 1777 "$__d"; };;
-esac;
+[ -O "$__d" ] || {
+ __y=;
+ while read -r __x __i __y __z; do case $__x in Uid:) break;; esac; done 2>/dev/null </proc/$$/status;
+ case ${__y:-$(id -u)} in 0) chown -h 0 "$__d" && { [ -L "$__d" ] || chmod 1777 "$__d"; };; esac;
+};
 umask 022;`
 
-// lockOther looks whether somebody else holds the lock, and ends with who does.
-// Who holds it but has not said so may be about to; the one who has only
-// looked is gone in a moment.
+// lockOther looks whether somebody else holds the lock, and ends with who does,
+// and for how many seconds, where the host tells that by one clock that nobody
+// sets. Who holds it but has not said so, or not to the end, may be about to;
+// the one who has only looked is gone in a moment.
 const lockOther = `
+__busy() {
+ __p=${__x#busy * } __y=; __b ${__p%% *}; IFS=" ." read -r __y __z 2>/dev/null </proc/uptime;
+ if __num "$__y" && __num "$__v"; then __y="for $((__y - __v / 100))"; else __y=; fi;
+ printf "%s\n" "$__u" "${__x:-busy}" "$__y" >&2; exit 0;
+};
 __i=0;
-until __x=$(__k $__o 2>&1); do
+until __k $__o >/dev/null 2>&1; do
  __y=$?;
- [ $__y -eq 1 ] || __f "flock on $__d: $__x (exit status $__y)";
+ [ $__y -eq 1 ] || { __x=$(__k $__o 2>&1) && break; __f "flock on $__d: $__x (exit status $__y)"; };
  __x=$(__w); __i=$((__i + 1));
- if [ -n "$__x" ] || [ $__i -gt 20 ]; then printf "%s\n" "$__u" "${__x:-busy}" >&2; exit 0; fi;
+ case $__i,$__x in *"}"|2[1-9],*) __busy;; esac;
  sleep .1 || { sleep 1; __i=$((__i + 9)); };
 done;`
 
@@ -93,7 +109,10 @@ done;`
 // environment can be read.
 //
 // Its children are ended by KILL: a shell that has just forked may take TERM for
-// its own, and the sleep that it becomes would be waited for.
+// its own, and the sleep that it becomes would be waited for. That is the last
+// child, which may not be noted in __s yet.
+//
+// The last process is the one that removes the words: the lock is held so long.
 //
 // __z is for a holder that nobody vouches for any more while sshd believes in
 // the connection: it ends the connection, and thereby its commands.
@@ -108,44 +127,49 @@ __j() {
  else ps -A -ww -o command= | grep "infra-command-starte[d]"; fi;
 } 2>/dev/null;
 __e() {
- trap "" HUP TERM USR1; exec 2>/dev/null; kill -KILL $__r $__s; wait $__r $__s; __i=-20;
+ trap "" HUP TERM USR1 USR2; exec 2>/dev/null; kill -KILL $__r $!; wait $__r $!; __i=-20;
  while [ $__i -lt $__g ] && [ -n "$(__j)" ]; do
   sleep .1 || { sleep 1; __i=$((__i + 9)); }; __i=$((__i + 1));
  done;
- rm -f "./$__t"; exit 0;
+ exec rm -f "./$__t" 9<&9;
 };
 __z() {
- trap "" HUP TERM USR1;
+ trap "" HUP TERM USR1 USR2;
  case $(cat /proc/$PPID/comm 2>/dev/null || ps -o comm= -p $PPID) in *sshd*|*dropbear*) kill $PPID;; esac;
  __e;
 };`
 
 // lockTake takes the lock, says "held" and the id of the host's boot, and holds
 // it. Each line that it then reads renews the lease and is answered; the end of
-// the input frees the lock.
-// The lease counts sleeps, not time: clocks are set.
+// the input frees the lock. The line "free" does at once: who says it knows that
+// no command of the connection is left.
+// The lease counts sleeps, not time: clocks are set. One that was under way when
+// a renewal came counts, as part of the tick more that [lockHead] gives.
 //
 // Standard input is read by a child, because only wait is sure to be
 // interrupted by a signal. No child but the short-lived inherits 9.
 const lockTake = `
 [ -L "$__d" ] && __f "$__d was replaced"; [ . -ef "$__d" ] || __f "$__d was replaced";
 for __x in *; do [ -e "$__x" ] && rm -f "./$__x"; done 2>/dev/null;
-__w="$$ $(__b $$) $__h";
-__x=$( { printf "%s\n" "$__w" | cat >"$__t.new" && mv -f "$__t.new" "$__t"; } 2>&1); __y=;
-IFS= read -r __y 2>/dev/null <"$__t";
-[ "$__y" = "$__w" ] || { rm -f "$__t.new" "$__t"; __f "nothing can be written in $__d: $__x"; };
+__b $$; __w="$$ $__v $__h" __y=;
+{ set -C; printf "%s\n" "$__w" >"$__t"; set +C; IFS= read -r __y <"$__t"; } 2>/dev/null;
+[ "$__y" = "$__w" ] || { __x=$( { printf "%s\n" "$__w" | cat >"$__t"; } 2>&1); rm -f "$__t"; __f "nothing can be written in $__d: $__x"; };
 __m=$$ __n=0 __r= __s=;
-trap "__n=0" USR1; trap __e HUP; trap __z TERM;
+trap "__n=0" USR1; trap "__g=-20; __e" USR2; trap __e HUP; trap __z TERM;
 exec 3<&0 </dev/null;
-__x=$( ` + BootScript + `);
+IFS= read -r __x 2>/dev/null </proc/sys/kernel/random/boot_id || __x=$( ` + BootScript + `);
 printf "%s\n" "$__u" "held $__x" >&2;
 {
- while IFS= read -r __x; do kill -USR1 $__m || exit; echo "ok $__x" >&2; done; kill -HUP $__m;
+ while IFS= read -r __x; do
+  case $__x in free) kill -USR2 $__m; exit;; esac;
+  kill -USR1 $__m || exit; echo "ok $__x" >&2;
+ done;
+ kill -HUP $__m;
 } <&3 3<&- 9<&- & __r=$!;
 exec 3<&-;
 while [ $__n -lt $__l ] && [ . -ef "$__d" ]; do
- sleep $__q >/dev/null 2>&1 9<&- & __s=$!;
- wait $__s; if [ $? -lt 128 ]; then __n=$((__n + 1)); else kill -KILL $__s; wait $__s; fi 2>/dev/null;
+ [ -n "$__s" ] || { sleep $__q >/dev/null 2>&1 9<&- & __s=$!; };
+ { wait $__s; if [ $? -lt 128 ]; then __n=$((__n + 1)) __s=; else kill -0 $__s || __s=; fi; } 2>/dev/null;
 done;
 __z`
 
@@ -154,12 +178,12 @@ __z`
 // grace of its commands. The owner of the words must be the owner of the
 // process: anybody may write words.
 const lockBreak = `
-__v() { ls -ldn "$1" 2>/dev/null | { read -r __x __x __y __x; echo "$__y"; }; };
-__vp() { if [ -d /proc/$$ ]; then __v /proc/$1; else ps -o uid= -p $1 | tr -d " "; fi; };
+__owner() { ls -ldn "$1" 2>/dev/null | { read -r __x __x __y __x; echo "$__y"; }; };
+__vp() { if [ -d /proc/$$ ]; then __owner /proc/$1; else ps -o uid= -p $1 | tr -d " "; fi; };
 __kp() { kill -$1 $__p 2>/dev/null || sudo -n kill -$1 $__p 2>&1; };
 __x=$(__w | grep "^busy $__t ") || { printf "%s\n" "$__u" other >&2; exit 0; };
-__x=${__x#busy * } __p=${__x%% *}; __s=$(__b $__p);
-[ "$(__v "$__t")" = "$(__vp $__p)" ] || __f "process $__p is not of the user who owns the lock";
+__x=${__x#busy * } __p=${__x%% *}; __b $__p; __s=$__v;
+[ "$(__owner "$__t")" = "$(__vp $__p)" ] || __f "process $__p is not of the user who owns the lock";
 __x=$(__kp TERM) || __f "may not end process $__p: $__x";
 __i=-50;
 while __a $__p "$__s" && [ $__i -lt $__g ]; do

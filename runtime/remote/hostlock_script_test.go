@@ -3,12 +3,14 @@ package remote
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -91,7 +93,8 @@ func TestLockUnderEachShell(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "lock")
 			t.Run("one of 100", func(t *testing.T) { lockOneOfHundred(t, shell, folder) })
 			t.Run("lease", func(t *testing.T) { lockLeaseEnds(t, shell, folder) })
-			t.Run("end of input", func(t *testing.T) { lockInputEnds(t, shell, folder) })
+			t.Run("end of input", func(t *testing.T) { lockInputEnds(t, shell, folder, (*lockChild).close) })
+			t.Run("free", func(t *testing.T) { lockInputEnds(t, shell, folder, (*lockChild).free) })
 			t.Run("killed", func(t *testing.T) { lockHolderIsKilled(t, shell, folder) })
 			eventually(t, "nothing is left", func() bool { return len(processesIn(folder)) == 0 })
 		})
@@ -160,13 +163,21 @@ func lockLeaseEnds(t *testing.T, shell []string, folder string) {
 	}
 }
 
-func lockInputEnds(t *testing.T, shell []string, folder string) {
+// close is the end of the input, free the word that frees the lock before it.
+func (c *lockChild) close() error { return c.stdin.Close() }
+
+func (c *lockChild) free() error {
+	_, err := io.WriteString(c.stdin, "0\nfree\n")
+	return err
+}
+
+func lockInputEnds(t *testing.T, shell []string, folder string, end func(*lockChild) error) {
 	for n := range 4 {
 		c := lockScripted(t, shell, lockScript, folder, tokenOf(n), hostLease, 0)
 		if !c.holds() {
 			t.Fatal(c.said.complaint())
 		}
-		must(t, c.stdin.Close())
+		must(t, end(c))
 		eventually(t, "it has ended", func() bool { return len(processesIn(folder)) == 0 })
 		if left, _ := os.ReadDir(folder); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
@@ -215,6 +226,78 @@ func TestLockTools(t *testing.T) {
 	}
 	if none := with(""); none.holds() || !strings.Contains(none.said.complaint(), "needs flock (of util-linux) or perl") {
 		t.Errorf("got %q", none.said.complaint())
+	}
+}
+
+// Where nobody else is about, the shell's own commands do, but for three; and no
+// process is looked for where the lock's holder knows that none is left.
+func TestLockStartsLittle(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "lock")
+	sh := []string{"/bin/sh"}
+	must(t, lockScripted(t, sh, lockScript, folder, tokenOf(0), hostLease, 0).close()) // makes the folder
+	eventually(t, "the lock is free", func() bool { return len(processesIn(folder)) == 0 })
+	bin := t.TempDir()
+	ran := filepath.Join(bin, "ran")
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		all, _ := os.ReadDir(dir)
+		for _, f := range all {
+			script := fmt.Sprintf("#!/bin/sh\necho %s >>%s\nexec %s \"$@\"\n", f.Name(), ran, filepath.Join(dir, f.Name()))
+			if file := filepath.Join(bin, f.Name()); len(strings.Trim(f.Name(), "abcdefghijklmnopqrstuvwxyz")) == 0 {
+				_ = os.WriteFile(file, []byte(script), 0o755) // the first of a name counts
+			}
+		}
+	}
+	t.Setenv("PATH", bin)
+	for end, want := range map[string]string{"free\n": "flock rm sleep", "": "flock grep rm sleep"} {
+		must(t, os.WriteFile(ran, nil, 0o644))
+		c := lockScripted(t, sh, lockScript, folder, tokenOf(1), hostLease, 0)
+		if !c.holds() {
+			t.Fatal(c.said.complaint())
+		}
+		has := func(name string) bool { return slices.Contains(linesOf(t, ran), name) }
+		eventually(t, "it waits", func() bool { return has("sleep") })
+		_, err := io.WriteString(c.stdin, end)
+		must(t, err)
+		if end == "" {
+			must(t, c.stdin.Close())
+		}
+		<-c.ended
+		if got := strings.Join(slices.Compact(slices.Sorted(slices.Values(linesOf(t, ran)))), " "); got != want {
+			t.Errorf("with %q at the end %q were started, want %q", end, got, want)
+		}
+	}
+}
+
+func linesOf(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	return strings.Fields(string(text))
+}
+
+// Words that are being written are waited for.
+func TestLockWordsHalfWritten(t *testing.T) {
+	folder := t.TempDir()
+	f, err := os.Open(folder)
+	must(t, err)
+	defer f.Close()
+	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+	words, err := crs.words()
+	must(t, err)
+	stat, err := os.ReadFile("/proc/self/stat")
+	must(t, err)
+	line := fmt.Sprintf("%d %s %s", os.Getpid(), strings.Fields(string(stat[bytes.LastIndex(stat, []byte(") ")):]))[20], words)
+	file := filepath.Join(folder, "TOKEN")
+	for _, half := range []string{"", line[:3], line[:len(line)-1]} {
+		must(t, os.WriteFile(file, []byte(half), 0o644))
+		bin := t.TempDir() // whoever waits, waits for the rest
+		must(t, os.WriteFile(filepath.Join(bin, "sleep"), []byte("#!/bin/sh\nprintf '%s\\n' '"+line+"' >"+file+"\n"), 0o755))
+		t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+		c := lockScripted(t, []string{"/bin/sh"}, holderScript, folder, Holder{}, hostLease, 0)
+		<-c.ended
+		if got := c.said.holder(); got.Run != crs.Run || got.Token != "TOKEN" {
+			t.Errorf("after %q: %+v, %q", half, got, c.said.complaint())
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -164,7 +165,52 @@ func TestLockIsHeld(t *testing.T) {
 	if l.Err() != nil {
 		t.Error(l.Err())
 	}
+	_, err := b.lock(inTime(t), target, other, testLease)
+	var locked *LockedError
+	if !errors.As(err, &locked) || locked.HeldFor() < shortLease.length || locked.HeldFor() > hang {
+		t.Errorf("got %v, held for %v", err, locked.HeldFor())
+	}
 	must(t, l.Release())
+}
+
+// The host is told not to look for commands only where none can be left.
+func TestLockIsFreedAtOnceWhereNothingIsLeft(t *testing.T) {
+	t.Parallel()
+	s, folder := lockServer(t)
+	for name, c := range map[string]struct {
+		argv string
+		ends bool
+		told bool
+	}{"a command that failed": {"exit 3", true, true}, "one that a signal ended": {"kill -KILL $$", true, false}, "one that goes on": {"sleep 300", false, false}} {
+		t.Run(name, func(t *testing.T) {
+			a := s.pool(t)
+			l := take(t, a, crs)
+			id, out, done := marker(), newSignalled(), make(chan error, 1)
+			ctx, cancel := context.WithCancel(inTime(t))
+			go func() {
+				_, err := a.Run(ctx, target, Command{Argv: []string{"sh", "-c", "echo up; " + c.argv, id}, Stdout: out})
+				done <- err
+			}()
+			<-out.came
+			if c.ends {
+				must(t, <-done)
+			}
+			if err := l.Release(); c.ends {
+				must(t, err) // else the host may wait for longer than we do
+			}
+			if isClosed(l.freed) != c.told {
+				t.Errorf("it was told: %v", isClosed(l.freed))
+			}
+			cancel()
+			if !c.ends {
+				<-done
+			}
+			eventually(t, "nothing is left in the folder", func() bool {
+				left, _ := os.ReadDir(folder)
+				return len(left) == 0
+			})
+		})
+	}
 }
 
 // Exactly one of those who come at once gets the lock.

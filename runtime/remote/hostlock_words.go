@@ -50,6 +50,8 @@ func orUnknown(s, unknown string) string {
 type LockedError struct {
 	Host   string
 	Holder Holder // without a token where nobody can tell who holds it
+
+	held time.Duration
 }
 
 func (e *LockedError) Error() string {
@@ -59,12 +61,16 @@ func (e *LockedError) Error() string {
 // HeldBy is the id of the run that holds it, "" where that is not known.
 func (e *LockedError) HeldBy() string { return e.Holder.Run }
 
+// HeldFor is how long that one has held it at least, by a clock of the host that
+// nobody sets; 0 where the host does not tell.
+func (e *LockedError) HeldFor() time.Duration { return e.held }
+
 // Unwrap is [runtime.ErrLocked].
 func (e *LockedError) Unwrap() error { return runtime.ErrLocked }
 
 // lockedError adds the advice.
-func lockedError(host string, h Holder) error {
-	err := &LockedError{host, h}
+func lockedError(host string, h Holder, held time.Duration) error {
+	err := &LockedError{host, h, held}
 	if h.Token == "" {
 		return runtime.WithHint(err, "%s tells which process it is, where it is installed", lockOwner)
 	}
