@@ -10,28 +10,18 @@ import (
 
 // An applied is what infra watch --apply made of a preview.
 type applied struct {
-	steps []string       // that differ and have something to do; none: there is nothing to carry out
-	why   []string       // they were not carried out: what a person sees to, or leaves
-	stale bool           // they were not, since files were edited: another preview comes
+	why   []string       // nothing was carried out: what a person sees to, or leaves
+	stale bool           // nothing was, since files were edited: another preview comes
 	out   engine.Outcome // how the run ended; the zero one where none was begun
 }
 
-// apply carries out what differs in now, a preview of the plan file at path, where
+// apply carries out the steps that differ in now, a preview of the plan p, where
 // that may be done with nobody asked, and returns when that run has ended: edits
 // meanwhile end nothing, and the next preview comes upon them. The error says why it
 // could not begin: a gate is closed, or another run has a lock. What a run did that
 // failed is not taken back, also where the plan says so: nobody marked the undo.
-func (s *session) apply(r *saved.Reload, path string, now *saved.Document, show func(runtime.Event)) (applied, error) {
-	steps, again := r.Next(now)
-	a := applied{steps: steps}
-	switch {
-	case len(steps) == 0:
-		return a, nil
-	case again:
-		a.why = []string{"the same did not end well before, and is not tried again as it is"}
-		return a, nil
-	}
-	file, err := s.read(s.engine.Read, path)
+func (s *session) apply(p *watchedPlan, now *saved.Document, steps []string, show func(runtime.Event)) (a applied, err error) {
+	file, err := s.read(s.engine.Read, p.path)
 	if err != nil && now.Outdated(s.root, now.Sources) != nil {
 		a.stale = true
 		return a, nil
@@ -48,7 +38,7 @@ func (s *session) apply(r *saved.Reload, path string, now *saved.Document, show 
 		return a, nil
 	}
 	if a.out.Run != "" {
-		r.Ended(now, steps, err == nil && a.out.Status == runtime.OK)
+		p.applied.Ended(now, steps, err == nil && a.out.Status == runtime.OK)
 	}
 	return a, err
 }

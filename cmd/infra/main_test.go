@@ -18,7 +18,7 @@ import (
 // infra on PATH.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "4") // what runs side by side waits more than it computes; the command line comes later, and counts
-	testscript.Main(tests{m}, map[string]func(){"infra": main, "infra-mortal": mortal, "infra-stepped": stepped, "infra-warm": warmed})
+	testscript.Main(tests{m}, map[string]func(){"infra": main, "infra-mortal": mortal, "infra-stepped": stepped, "infra-warm": warmed, "infra-mistaken": mistaken})
 }
 
 // tests removes what they share when all have ended.

@@ -33,6 +33,7 @@ type runFlags struct {
 	because                 string
 	jobs                    int
 	grace, wait             time.Duration
+	budgets                 budgets
 
 	// These are no flags.
 	undoes  string        // the run that is taken back
@@ -120,6 +121,8 @@ that it was started from. Should the run end all the same, infra resume goes on.
 	fl.StringVar(&f.sshConfig, "ssh-config", "", "read this file instead of ~/.ssh/config")
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many steps run at once, over all hosts (default 64)")
+	evalWorkersFlag(fl, &f.budgets)
+	copyRateFlag(fl, &f.budgets)
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "how long running operations may go on after Ctrl-C")
 	waitFlag(fl, &f.wait)
 	_ = c.MarkFlagFilename("ssh-config") // fails only for a flag that is not there
@@ -184,9 +187,8 @@ func (a *app) runPlan(ctx context.Context, path string, f runFlags, to *outputs)
 	if err != nil {
 		return err
 	}
-	if phases := file.Plan.Phases; len(phases) > 0 {
-		return exit{exitUsage, runtime.WithHint(fmt.Errorf("%s is made of other plans, and has nothing to run of its own: %s", file.Path, strings.Join(phases, ", ")),
-			"infra status shows which is next")}
+	if len(file.Plan.Phases) > 0 {
+		return exit{exitUsage, madeOfOthers(file)}
 	}
 	p.in(s)
 	if err := p.verify(s.hard, path, file, s.options()); err != nil {

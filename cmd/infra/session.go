@@ -32,9 +32,10 @@ type session struct {
 // its plans use, until close is called.
 func (a *app) newSession(ctx context.Context, root string, f runFlags, to *outputs) *session {
 	pool := remote.NewPool(remote.Config{SSHConfig: f.sshConfig, Contacts: filepath.Join(root, ".infra", "known_hosts"), LookOn: f.dryRun})
-	specs := builtins.All(builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool})
-	s := &session{app: a, root: root, flags: f, to: to, engine: engine.New(root, specs), pool: pool}
+	s := &session{app: a, root: root, flags: f, to: to, pool: pool}
 	s.hard, s.stop, s.detach, s.release = signals(ctx)
+	deps := builtins.Deps{Root: root, Flake: f.flake, SSHConfig: f.sshConfig, Pool: pool}
+	s.engine = engine.New(root, builtins.All(f.budgets.given(deps, s.stop.Done())))
 	return s
 }
 
@@ -116,7 +117,7 @@ func (s *session) end(file *interp.File, out engine.Outcome, err error) error {
 // ends, infra has failed.
 func (s *session) takeBack(file *interp.File, run string) error {
 	s.flags = runFlags{undoes: run, failed: true, hosts: s.flags.hosts, sshConfig: s.flags.sshConfig, flake: s.flags.flake,
-		jobs: s.flags.jobs, grace: s.flags.grace, json: s.flags.json, wait: s.flags.wait}
+		jobs: s.flags.jobs, budgets: s.flags.budgets, grace: s.flags.grace, json: s.flags.json, wait: s.flags.wait}
 	s.to.again(s.flags)
 	err := s.undo(file)
 	var shown exit

@@ -92,6 +92,8 @@ Exit codes:
 	fl.StringVar(&f.flake, "flake", "", `the flake that "." means in plans (default: the project's root)`)
 	fl.DurationVar(&f.grace, "grace", 30*time.Second, "with --apply: how long running operations may go on after Ctrl-C")
 	fl.IntVar(&f.jobs, "jobs", 0, "how many steps run at once, over all hosts (default 64)")
+	evalWorkersFlag(fl, &f.budgets)
+	copyRateFlag(fl, &f.budgets)
 	_ = c.MarkFlagFilename("ssh-config") // fails only for a flag that is not there
 	_ = c.MarkFlagDirname("flake")
 	return c

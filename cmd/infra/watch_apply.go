@@ -35,7 +35,11 @@ func (r *reloader) applyAll(ctx context.Context) (ended bool) {
 		if len(steps) == 0 {
 			continue
 		}
-		ran, ended := r.applies(ctx, re, again)
+		if again {
+			r.holds(re, steps, "the same did not end well before, and is not tried again as it is")
+			continue
+		}
+		ran, ended := r.applies(ctx, re, steps)
 		if ended {
 			return true
 		}
@@ -47,9 +51,15 @@ func (r *reloader) applyAll(ctx context.Context) (ended bool) {
 	return false
 }
 
-// applies carries out what differs in one preview, or says why it does not. It is a run
-// like any other, with connections and locks of its own.
-func (r *reloader) applies(ctx context.Context, re *reload, again bool) (ran, ended bool) {
+// holds says why the steps that differ in a preview are not carried out.
+func (r *reloader) holds(re *reload, steps []string, why string) {
+	re.outcome = &outcome{at: time.Now(), steps: steps, status: runtime.Held, why: []string{why}}
+	r.show.applied(re)
+}
+
+// applies carries out the steps that differ in one preview, or says why it does not. It
+// is a run like any other, with connections and locks of its own.
+func (r *reloader) applies(ctx context.Context, re *reload, steps []string) (ran, ended bool) {
 	f := r.flags.runFlags
 	f.dryRun, f.offline, f.build, f.json = false, false, false, false
 	var done applied
@@ -57,21 +67,21 @@ func (r *reloader) applies(ctx context.Context, re *reload, again bool) (ran, en
 		to := &outputs{app: r.app, flags: f, root: r.root, show: r.runReader()}
 		s := r.newSession(ctx, r.root, f, to)
 		defer s.close()
-		done, err = s.apply(re.plan.applied, re.plan.path, re.doc, to.show.Read)
+		done, err = s.apply(re.plan, re.doc, steps, to.show.Read)
 		to.show.Close()
 		return err
 	}
 	var err error
-	if r.screen == nil || again {
+	if r.screen == nil {
 		err = carryOut()
 	} else {
 		err = r.screen.lend(carryOut)
 	}
 	if ran = done.out.Run != ""; ran {
-		r.forget()
+		r.reads.Forget()
 	}
 	if !done.stale {
-		re.outcome = outcomeAfter(done, err)
+		re.outcome = outcomeAfter(steps, done, err)
 		r.show.applied(re)
 	}
 	return ran, r.told()
@@ -110,8 +120,8 @@ type outcome struct {
 	why    []string // why none was, or it could not go on
 }
 
-func outcomeAfter(done applied, err error) *outcome {
-	o := &outcome{at: time.Now(), steps: done.steps, run: done.out.Run, status: done.out.Status, took: done.out.Took, why: done.why}
+func outcomeAfter(steps []string, done applied, err error) *outcome {
+	o := &outcome{at: time.Now(), steps: steps, run: done.out.Run, status: done.out.Status, took: done.out.Took, why: done.why}
 	var problems runtime.Problems
 	switch {
 	case errors.As(err, &problems):

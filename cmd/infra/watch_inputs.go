@@ -4,11 +4,12 @@ import (
 	"context"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
+	saved "infra/runtime/preview"
 	filewatch "infra/runtime/watch"
 )
 
@@ -56,11 +57,50 @@ func (re *reload) lookedAt() []filewatch.Input {
 // lookedAt says whether a path is of what the plan was made of. In a folder, what the plan
 // itself writes is not.
 func (p *watchedPlan) lookedAt(path string) bool {
-	within := func(folder string) bool { return strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/") }
-	own := slices.ContainsFunc(p.writes, func(w string) bool { return w == path || within(w) })
+	own := slices.ContainsFunc(p.writes, func(w string) bool { return saved.Within(path, w) })
 	return slices.ContainsFunc(p.inputs, func(in filewatch.Input) bool {
-		return in.Path == path || in.Tree && within(in.Path) && !own
+		return in.Path == path || in.Tree && saved.Within(path, in.Path) && !own
 	})
+}
+
+// watch has everything watched that any plan was made of.
+func (r *reloader) watch() {
+	var all [][]filewatch.Input
+	for _, p := range r.plans {
+		all = append(all, p.inputs)
+	}
+	if err := r.watcher.Set(onceEach(slices.Concat(all...))); err != nil {
+		r.show.warned(err)
+	}
+}
+
+// watchMore has watched what the first preview of a plan looks at, while it takes long.
+// Of a folder nobody could tell afterwards that it changed meanwhile.
+func (r *reloader) watchMore() {
+	for _, p := range r.plans {
+		if p.last == nil && p.running != nil {
+			p.inputs = withOthers(p.inputs, p.running.lookedAt())
+			r.watch()
+		}
+	}
+}
+
+// changed previews the plans again that looked at any of the paths.
+func (r *reloader) changed(ctx context.Context, paths []string) {
+	noticed := time.Now()
+	r.reads.Changed(paths)
+	for _, p := range r.plans {
+		var of []string
+		for _, path := range paths {
+			if p.lookedAt(path) {
+				of = append(of, fromRoot(r.root, path))
+			}
+		}
+		if len(of) > 0 {
+			p.edited = true
+			r.begin(ctx, p, &reload{changed: of, noticed: noticed})
+		}
+	}
 }
 
 // watched are the inputs from now on. What could not be previewed to its end would have

@@ -39,7 +39,7 @@ func (r *reloader) press(ctx context.Context, k key) (code int, end bool) {
 		v.full = !v.full
 		r.screen.redraw()
 	case 'p':
-		r.forget()
+		r.reads.Forget()
 		r.beginAll(ctx, "asked anew")
 	case 'r', 'e':
 		return r.choose(ctx, map[key]string{'r': "run", 'e': "edit"}[k])
@@ -75,7 +75,7 @@ func (r *reloader) act(ctx context.Context, what string, p *watchedPlan) (code i
 		r.screen.view.note = err.Error()
 	}
 	if what == "run" { // what was known of hosts is of another time
-		r.forget()
+		r.reads.Forget()
 		r.beginAll(ctx, "after the run")
 	}
 	r.screen.redraw()
@@ -119,6 +119,7 @@ func (r *reloader) runArgs(p *watchedPlan) []string {
 	if f.jobs > 0 {
 		args = append(args, "--jobs", fmt.Sprint(f.jobs))
 	}
+	args = append(args, f.budgets.args()...)
 	if rel, err := filepath.Rel(workingDir(), p.path); err == nil {
 		return append(args, rel)
 	}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"infra/builtins/nix"
 	"infra/runtime"
 	"infra/runtime/engine"
 	"infra/runtime/interp"
@@ -30,6 +31,7 @@ type reloader struct {
 	flags   watchFlags
 	plans   []*watchedPlan
 	pool    *remote.Pool // lives as long as infra does: connections are kept
+	turns   *nix.Turns   // of the evaluations of all previews
 	reads   *engine.Reads
 	files   interp.Programs // as they were compiled
 	watcher *filewatch.Watcher
@@ -74,6 +76,7 @@ func (a *app) newReloader(root string, plans []*watchedPlan, f watchFlags) (*rel
 		return nil, err
 	}
 	r.pool = remote.NewPool(remote.Config{SSHConfig: f.sshConfig, Contacts: filepath.Join(root, ".infra", "known_hosts"), LookOn: true})
+	r.turns = nix.NewTurns(f.budgets.EvalWorkers, nil) // a preview that is stopped ends by its context
 	if f.reads > 0 {
 		r.reads = engine.NewReads(f.reads)
 	}
@@ -101,13 +104,6 @@ const (
 	gcPercent   = 400
 	memoryBound = 1 << 30
 )
-
-// forget has everything asked anew.
-func (r *reloader) forget() {
-	if r.reads != nil {
-		r.reads.Forget()
-	}
-}
 
 // close ends what is under way, which is only reads, and puts the terminal back.
 func (r *reloader) close() {
@@ -206,8 +202,15 @@ func (r *reloader) begin(ctx context.Context, p *watchedPlan, re *reload) {
 // rescue gives the terminal back where a mistake of infra's ends it.
 func (r *reloader) rescue() {
 	if mistake := recover(); mistake != nil {
-		r.show.close()
+		r.abandon()
 		panic(mistake)
+	}
+}
+
+// abandon gives the terminal back for good, whoever calls it.
+func (r *reloader) abandon() {
+	if r.screen != nil {
+		r.screen.keyboard.abandon()
 	}
 }
 
@@ -247,7 +250,7 @@ func (r *reloader) take(re *reload) {
 // previewed has been since the last time.
 func (r *reloader) sweep() {
 	waits := func(p *watchedPlan) bool { return !p.asked && p.last.whole }
-	if r.reads == nil || slices.ContainsFunc(r.plans, waits) {
+	if slices.ContainsFunc(r.plans, waits) {
 		return
 	}
 	for _, p := range r.plans {
@@ -259,48 +262,6 @@ func (r *reloader) sweep() {
 // busy says whether a preview is under way.
 func (r *reloader) busy() bool {
 	return slices.ContainsFunc(r.plans, func(p *watchedPlan) bool { return p.running != nil })
-}
-
-// watch has everything watched that any plan was made of.
-func (r *reloader) watch() {
-	var all [][]filewatch.Input
-	for _, p := range r.plans {
-		all = append(all, p.inputs)
-	}
-	if err := r.watcher.Set(onceEach(slices.Concat(all...))); err != nil {
-		r.show.warned(err)
-	}
-}
-
-// watchMore has watched what the first preview of a plan looks at, while it takes long.
-// Of a folder nobody could tell afterwards that it changed meanwhile.
-func (r *reloader) watchMore() {
-	for _, p := range r.plans {
-		if p.last == nil && p.running != nil {
-			p.inputs = withOthers(p.inputs, p.running.lookedAt())
-			r.watch()
-		}
-	}
-}
-
-// changed previews the plans again that looked at any of the paths.
-func (r *reloader) changed(ctx context.Context, paths []string) {
-	noticed := time.Now()
-	if r.reads != nil {
-		r.reads.Changed(paths)
-	}
-	for _, p := range r.plans {
-		var of []string
-		for _, path := range paths {
-			if p.lookedAt(path) {
-				of = append(of, fromRoot(r.root, path))
-			}
-		}
-		if len(of) > 0 {
-			p.edited = true
-			r.begin(ctx, p, &reload{changed: of, noticed: noticed})
-		}
-	}
 }
 
 // notified are the signals that the loop answers to.

@@ -92,7 +92,7 @@ func (re *reload) took() time.Duration { return re.ended.Sub(re.noticed) }
 // are shared with others.
 func (re *reload) preview(ctx context.Context, r *reloader) {
 	defer func() { re.ended = time.Now() }()
-	e := engine.New(r.root, builtins.All(builtins.Deps{Root: r.root, Flake: r.flags.flake, SSHConfig: r.flags.sshConfig, Pool: r.pool}))
+	e := engine.New(r.root, builtins.All(builtins.Deps{Root: r.root, Flake: r.flags.flake, SSHConfig: r.flags.sshConfig, Pool: r.pool, Turns: r.turns}))
 	e.Keep(&r.files)
 	print := func(text string) { re.events = append(re.events, runtime.Event{Kind: runtime.Logged, Text: text}) }
 	file, sources, err := e.PreviewFrom(runtime.WithReader(runtime.WithPrint(ctx, print), re.reader(r.reads)), re.plan.path)
@@ -121,7 +121,7 @@ func (r *reloader) options() engine.Options {
 	f := r.flags
 	return engine.Options{
 		Offline: f.offline, Build: f.build, Steps: f.steps, Hosts: f.hosts, Jobs: f.jobs,
-		Clock: r.clock, Version: version(), Reads: r.reads,
+		Clock: r.clock, Version: version(), Reads: r.reads, Rescue: r.abandon,
 	}
 }
 

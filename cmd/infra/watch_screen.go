@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -109,6 +110,7 @@ type keyboard struct {
 	in      *os.File
 	pressed chan key
 
+	mu     sync.Mutex  // held while it is opened or closed, and for ever once it is abandoned
 	was    *term.State // how the terminal was; nil while it is closed
 	wake   *os.File    // ends the reading
 	closed chan struct{}
@@ -117,6 +119,8 @@ type keyboard struct {
 
 // open has the terminal hand on each key at once, and show none.
 func (k *keyboard) open() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.was != nil {
 		return nil
 	}
@@ -141,6 +145,8 @@ func (k *keyboard) open() error {
 
 // close puts the terminal back as it was.
 func (k *keyboard) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if k.was == nil {
 		return
 	}
@@ -149,6 +155,14 @@ func (k *keyboard) close() {
 	<-k.done
 	_ = term.Restore(int(k.in.Fd()), k.was) // it was so a moment ago
 	k.was = nil
+}
+
+// abandon puts the terminal back while infra crashes. Nobody opens it any more.
+func (k *keyboard) abandon() {
+	k.mu.Lock()
+	if k.was != nil {
+		_ = term.Restore(int(k.in.Fd()), k.was) // it was so a moment ago
+	}
 }
 
 // read hands on what is typed. Several bytes at once are no key that we know, but an

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"infra/runtime/clock"
+	"infra/runtime/engine"
 )
 
 // sees waits until the terminal's screen has these texts; those after a "!" are not to
@@ -33,6 +37,38 @@ func (term *terminal) press(keys ...string) {
 	term.tmux(append([]string{"send-keys"}, keys...)...)
 }
 
+// echoes tells a shell whether its terminal shows what is typed.
+const echoes = `$(stty -a | grep -Eo -- '-?\becho\b')`
+
+// mistaken is infra watch that panics in its first step: its reads are made of nothing.
+func mistaken() {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, clock: clock.Now}
+	root, plans, err := plansToWatch(os.Args[1:])
+	if err != nil {
+		os.Exit(a.report(err))
+	}
+	r, err := a.newReloader(root, plans, watchFlags{})
+	if err != nil {
+		os.Exit(a.report(err))
+	}
+	r.reads = new(engine.Reads)
+	r.stay(context.Background())
+}
+
+// TestAMistakeGivesTheTerminalBack: a shell goes on after a panic, which says where it was.
+func TestAMistakeGivesTheTerminalBack(t *testing.T) {
+	t.Parallel()
+	w := &watched{T: t, dir: resolved(t.TempDir())}
+	w.write("infra.toml", "")
+	w.write("a.star", watchedPlanText)
+	w.write("lib.star", `text = "one\n"`)
+	term := &terminal{t: t, socket: filepath.Join(t.TempDir(), "tmux")}
+	command := fmt.Sprintf("cd %s; infra-mistaken a.star; echo ended $? %s; exec cat", w.dir, echoes)
+	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", "200", "-y", "200", "sh", "-c", command)
+	t.Cleanup(func() { term.tmux("kill-server") })
+	term.sees("panic: ", "(*Reads).take", "ended 2 echo")
+}
+
 // TestWatchOnATerminal works with infra watch as a person does.
 func TestWatchOnATerminal(t *testing.T) {
 	t.Parallel()
@@ -46,7 +82,6 @@ func TestWatchOnATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	term := &terminal{t: t, socket: filepath.Join(aside, "tmux")}
-	echoes := `$(stty -a | grep -Eo -- '-?\becho\b')`
 	command := fmt.Sprintf("cd %s; export NO_COLOR=1 VISUAL= EDITOR='%s -w'; infra watch a.star; echo ended $? %s; infra watch a.star; echo again $? %s; exec cat", w.dir, editor, echoes, echoes)
 	term.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "24", "sh", "-c", command)
 	t.Cleanup(func() { term.tmux("kill-server") })

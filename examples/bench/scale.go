@@ -22,11 +22,9 @@ const (
 // benchScale measures ten times as many hosts, of a plan that is read and of one that
 // is previewed, in turn.
 func benchScale(ctx context.Context, out io.Writer, dir string) error {
-	for _, n := range []string{"1000", "10000"} {
-		var hosts int
-		fmt.Sscan(n, &hosts)
-		read := strings.ReplaceAll(inputs()["big.star"], "range(1000)", "range("+n+")")
-		for name, text := range map[string]string{"read-" + n + ".star": read, "dry-" + n + ".star": fmt.Sprintf(dryRunPlan, hosts)} {
+	for _, n := range []int{1000, 10_000} {
+		read := strings.ReplaceAll(inputs()["big.star"], "range(1000)", fmt.Sprintf("range(%d)", n))
+		for name, text := range map[string]string{fmt.Sprintf("read-%d.star", n): read, fmt.Sprintf("dry-%d.star", n): dryRunPlan(n)} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 				return err
 			}

@@ -3,12 +3,12 @@ package engine
 import (
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 
 	"go.starlark.net/syntax"
 
 	"infra/runtime"
+	"infra/runtime/preview"
 )
 
 // A history is what a preview of a task left undone, and what it looked at. A
@@ -127,18 +127,12 @@ func (h *history) any(seen map[*history]bool, match func(*history) bool) bool {
 func meet(a, b []string) bool {
 	for _, x := range a {
 		for _, y := range b {
-			if within(x, y) || within(y, x) {
+			if preview.Within(x, y) || preview.Within(y, x) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// within says whether path is root or lies below it.
-func within(path, root string) bool {
-	root = strings.TrimSuffix(root, "/")
-	return path == root || strings.HasPrefix(path, root+"/")
 }
 
 // begin makes the history of a task whose needs have ended.

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,34 +13,23 @@ import (
 	"infra/runtime/preview"
 )
 
-// manyHosts is a plan of ten local steps on each of some hosts: a look, files
-// and commands.
-const manyHosts = `
-hosts = [host("h%%d" %% i, system = "x86_64-linux") for i in range(%d)]
-def first(host, *_):
-    if fs.exists("out/" + host.name + ".txt"):
-        log("it is there")
-    return host.name
-def write(host, name): return fs.write("out/" + name + ".txt", "written for %%s\n" %% name).path
-def command(host, path): return local.run(["touch", path]).stdout
-def steps():
-    all = [step(first, each = hosts)]
-    for i in range(9):
-        fn = command if i %% 2 else write
-        all.append(step(fn if i else write, name = "s%%d" %% i, each = hosts, needs = [all[-1]]))
-    return all
-big = plan(hosts = hosts, steps = steps())
-`
+// manySteps is a plan of ten local steps on each of 1000 hosts: a look, files and
+// commands.
+const manySteps = "../../examples/bench/manysteps.star"
 
 // BenchmarkPreview is what follows a save of a plan of many hosts: the file is
 // read, previewed, and the preview compared to the one before. It counts the
 // processor's time of a step, which other work on the machine does not change.
 func BenchmarkPreview(b *testing.B) {
+	text, err := os.ReadFile(manySteps)
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, hosts := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("hosts=%d", hosts), func(b *testing.B) {
 			root := b.TempDir()
 			path := filepath.Join(root, "big.star")
-			if err := os.WriteFile(path, fmt.Appendf(nil, manyHosts, hosts), 0o644); err != nil {
+			if err := os.WriteFile(path, bytes.Replace(text, []byte("range(1000)"), fmt.Appendf(nil, "range(%d)", hosts), 1), 0o644); err != nil {
 				b.Fatal(err)
 			}
 			e := engine.New(root, builtins.All(builtins.Deps{Root: root}))

@@ -16,6 +16,7 @@ import (
 	"go.starlark.net/starlark"
 
 	"infra/runtime"
+	"infra/runtime/preview"
 )
 
 // A world is what the plans of the model check look at and alter: hosts with
@@ -58,7 +59,7 @@ func (w *world) at(host, root string) string {
 	var b strings.Builder
 	values := w.hosts[host]
 	for _, p := range slices.Sorted(maps.Keys(values)) {
-		if within(p, root) {
+		if preview.Within(p, root) {
 			fmt.Fprintf(&b, "%s=%s\n", p, values[p])
 		}
 	}
@@ -230,7 +231,7 @@ func (w *world) takeCommand(op *runtime.Op, known bool, argv []string) {
 	case "touch", "risk":
 		root := path.Clean("/" + argv[2])
 		scopedTo(op, known, runtime.Nothing, []string{root})
-		w.carryOut(op, argv, func(p string) bool { return within(p, root) })
+		w.carryOut(op, argv, func(p string) bool { return preview.Within(p, root) })
 	case "build":
 		scopedTo(op, known, runtime.Nothing, runtime.Nothing)
 		op.Effect = runtime.Build

@@ -80,6 +80,10 @@ type Options struct {
 	// refuses it by an error that wraps runtime.ErrHeld. nil refuses nothing.
 	MayDestroy func(context.Context, runtime.Op) error
 
+	// Rescue is called where a mistake of infra's in a step is about to end the process;
+	// nil: there is nothing to be put right before.
+	Rescue func()
+
 	Show    func(runtime.Event) // is called for one event at a time
 	Version string              // of infra, for the journal
 }

@@ -21,7 +21,7 @@ import (
 // only. What failed is not kept.
 //
 // Reads may be used by several previews at once: who asks what is being asked already
-// waits for that answer.
+// waits for that answer. Nil Reads keep nothing.
 type Reads struct {
 	keep time.Duration
 	now  func() time.Time
@@ -42,6 +42,9 @@ func NewReads(keep time.Duration) *Reads {
 // absolute paths, or at what lies in one. An answer that is still on its way goes to
 // those who wait for it, and to nobody after them.
 func (r *Reads) Changed(paths []string) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for q, a := range r.kept {
@@ -79,6 +82,9 @@ func (r *Reads) asks(ask func() (said, error)) (said, error) {
 // Sweep ends a round of previews. What nobody asked for in it, nor in the round
 // before, is forgotten: the steps that did are not in the plans any more.
 func (r *Reads) Sweep() {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for q, a := range r.kept {

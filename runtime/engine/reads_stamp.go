@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"infra/runtime/preview"
 )
 
 // A stamp is how a file was, as far as that shows without reading it.
@@ -22,7 +24,7 @@ var made = []string{"/proc", "/sys", "/dev"}
 // stampOf is false for what shows no change of its content, a folder say.
 func stampOf(path string) (stamp, bool) {
 	s := stamp{path: path}
-	if slices.ContainsFunc(made, func(dir string) bool { return within(path, dir) }) {
+	if slices.ContainsFunc(made, func(dir string) bool { return preview.Within(path, dir) }) {
 		return s, false
 	}
 	for _, of := range []struct {

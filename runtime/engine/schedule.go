@@ -221,9 +221,21 @@ func (s *scheduler) launch(t *task) {
 // worker performs a task and then others. A goroutine of its own for each would
 // have to grow its stack each time.
 func (s *scheduler) worker(t *task) {
+	defer s.run.rescue()
 	for more := true; more; t, more = <-s.work {
 		value, status := s.run.perform(s.ctx, t)
 		s.ended <- ending{t, status, value}
+	}
+}
+
+// rescue leaves a panic what it is, but lets it be told by a terminal that works.
+func (r *run) rescue() {
+	if r.opts.Rescue == nil {
+		return
+	}
+	if mistake := recover(); mistake != nil {
+		r.opts.Rescue()
+		panic(mistake)
 	}
 }
 

@@ -1,11 +1,11 @@
 package preview
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 )
 
@@ -27,7 +27,7 @@ func (in *inputs) localInputs(folders []string) []string {
 	for _, folder := range folders {
 		for _, flake := range in.flakesIn(folder) {
 			for _, dir := range localInputsOf(flake) {
-				if isFolder(dir) && !within(dir, storeDir) && !within(in.root, dir) {
+				if isFolder(dir) && !Within(dir, storeDir) && !Within(in.root, dir) {
 					dirs[dir] = true
 				}
 			}
@@ -40,7 +40,7 @@ func (in *inputs) localInputs(folders []string) []string {
 // for: itself, and in a repository those on the way to the project.
 func (in *inputs) flakesIn(folder string) []string {
 	flakes := []string{folder}
-	for dir := in.root; dir != folder && within(dir, folder); dir = filepath.Dir(dir) {
+	for dir := in.root; dir != folder && Within(dir, folder); dir = filepath.Dir(dir) {
 		flakes = append(flakes, dir)
 	}
 	return flakes
@@ -87,17 +87,38 @@ func lockedInputs(dir string, lock []byte) []string {
 	return slices.Compact(out)
 }
 
-// writtenPath is text of a flake.nix that names a folder: the URLs of inputs are
-// never computed.
-var writtenPath = regexp.MustCompile(`"path:(?://)?([^"?#\n]+)|\burl\s*=\s*"(\.\.?/[^"?#\n]*)`)
-
-// writtenInputs are the folders that the flake.nix of the flake in dir names.
+// writtenInputs are the folders that the flake.nix of the flake in dir names: the URLs
+// of inputs are never computed. It is read after every preview, for which a regular
+// expression is too slow.
 func writtenInputs(dir string, text []byte) []string {
 	var out []string
-	for _, m := range writtenPath.FindAllSubmatch(text, -1) {
-		out = append(out, from(dir, string(m[1])+string(m[2])))
+	for i := 0; i < len(text); i++ {
+		if text[i] != '"' {
+			continue
+		}
+		path, isPath := bytes.CutPrefix(text[i+1:], []byte("path:"))
+		if !isPath && !(isRelative(path) && isURL(text[:i])) {
+			continue
+		}
+		if end := bytes.IndexAny(path, "\"?#\n"); end >= 0 {
+			path = path[:end]
+		}
+		if path = bytes.TrimPrefix(path, []byte("//")); len(path) > 0 {
+			out = append(out, from(dir, string(path)))
+		}
 	}
 	return out
+}
+
+func isRelative(path []byte) bool {
+	return bytes.HasPrefix(path, []byte("./")) || bytes.HasPrefix(path, []byte("../"))
+}
+
+// isURL says whether what is written before a text names it url.
+func isURL(before []byte) bool {
+	const space = " \t\n\f\r"
+	before, ok := bytes.CutSuffix(bytes.TrimRight(before, space), []byte("="))
+	return ok && bytes.HasSuffix(bytes.TrimRight(before, space), []byte("url"))
 }
 
 func from(dir, path string) string {

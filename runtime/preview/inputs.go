@@ -96,7 +96,7 @@ func (in *inputs) see(name string) {
 	info, err := os.Stat(name)
 	seen := Input{Path: name, Tree: err == nil && info.IsDir(), Missing: errors.Is(err, fs.ErrNotExist)}
 	switch {
-	case within(in.root, name) && !isFlake(name): // of a folder round the project, that counts
+	case Within(in.root, name) && !isFlake(name): // of a folder round the project, that counts
 		seen = Input{Path: in.root, Tree: true}
 	case !in.counts(name, seen.Tree):
 		seen = Input{}
@@ -110,7 +110,7 @@ func (in *inputs) see(name string) {
 // not what infra, git or nix keep for themselves.
 func (in *inputs) counts(name string, tree bool) bool {
 	rel, err := filepath.Rel(in.root, name)
-	if err != nil || within(name, storeDir) {
+	if err != nil || Within(name, storeDir) {
 		return false
 	}
 	for elem := range strings.SplitSeq(rel, string(filepath.Separator)) {
@@ -123,10 +123,10 @@ func (in *inputs) counts(name string, tree bool) bool {
 
 const storeDir = "/nix/store"
 
-// within says whether path is folder or lies below it.
-func within(path, folder string) bool {
+// Within says whether path is folder or lies below it. Both are absolute.
+func Within(path, folder string) bool {
 	folder = strings.TrimSuffix(folder, "/")
-	return path == folder || strings.HasPrefix(path, folder+"/") || folder == ""
+	return path == folder || strings.HasPrefix(path, folder+"/")
 }
 
 // digest is that of the file at name, which is read once however it is named.
