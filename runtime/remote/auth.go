@@ -30,12 +30,30 @@ type credentials struct {
 	hint      string   // what to do about that
 	agentConn net.Conn // nil without an agent; signing needs it
 	agent     []credential
+	files     *fileCache[keyFile]
+}
+
+// A keyFile is what an IdentityFile holds.
+type keyFile struct {
+	text []byte
+	key  credential
+	err  error // why it holds no private key that can be used
+}
+
+func parseKeyFile(file string) func(text []byte) keyFile {
+	return func(text []byte) keyFile {
+		signer, err := ssh.ParsePrivateKey(text)
+		if err != nil {
+			return keyFile{text: text, err: err}
+		}
+		return keyFile{key: credential{describe(signer.PublicKey(), file), signer}}
+	}
 }
 
 // gather collects certificates first, then the identity files, then what else
 // the agent has: servers count the offers.
-func gather(e *Endpoint) *credentials {
-	c := &credentials{}
+func gather(e *Endpoint, files *fileCache[keyFile]) *credentials {
+	c := &credentials{files: files}
 	c.askAgent(e)
 	var keys []credential
 	for _, file := range e.IdentityFiles {
@@ -130,17 +148,16 @@ func describe(key ssh.PublicKey, where string) string {
 // identity finds the key of an IdentityFile: in the agent by its public half,
 // or in the file.
 func (c *credentials) identity(file string) (credential, bool) {
-	text, err := os.ReadFile(file)
+	held, err := c.files.of(file, parseKeyFile(file))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.hold("the key %s cannot be read: %w", file, err)
 	}
-	signer, parseErr := ssh.ParsePrivateKey(text)
-	if err == nil && parseErr == nil {
-		return credential{describe(signer.PublicKey(), file), signer}, true
+	if err == nil && held.err == nil {
+		return held.key, true
 	}
 	var locked *ssh.PassphraseMissingError
-	encrypted := err == nil && errors.As(parseErr, &locked)
-	if public := publicHalf(file, text, locked); public != nil {
+	encrypted := err == nil && errors.As(held.err, &locked)
+	if public := publicHalf(file, held.text, locked); public != nil {
 		for _, key := range c.agent {
 			if sameKey(key.signer.PublicKey(), public) {
 				return credential{describe(public, file+", in the agent"), key.signer}, true
@@ -153,8 +170,8 @@ func (c *credentials) identity(file string) (credential, bool) {
 		c.hint = "ssh-add " + file
 	case errors.Is(err, os.ErrNotExist) && !isDefaultIdentity(file):
 		c.hold("the key %s does not exist", file)
-	case err == nil && publicHalf(file, text, nil) == nil:
-		c.hold("the key %s cannot be read: %w", file, parseErr)
+	case err == nil && publicHalf(file, held.text, nil) == nil:
+		c.hold("the key %s cannot be read: %w", file, held.err)
 	}
 	return credential{}, false
 }

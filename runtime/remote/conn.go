@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -22,17 +23,42 @@ type conn struct {
 	endpoint *Endpoint
 	slots    *slots
 	gone     chan struct{} // closed when the connection is dead
+
+	shellMu sync.Mutex
+	idle    *shell // that nobody uses; nil: there is none
+	era     int    // counts changes of the host
 }
 
-// newConn takes the connection over and watches it.
-func (p *Pool) newConn(client *ssh.Client, stream *stream, ep *Endpoint) *conn {
-	c := &conn{pool: p, client: client, stream: stream, endpoint: ep, slots: newSlots(sessionsPerConnection), gone: make(chan struct{})}
-	go func() {
-		_ = client.Wait() // why it ended is said where it is noticed
-		close(c.gone)
-	}()
-	go c.keepAlive(p.keepalive)
+// newConn takes a connection over and watches it.
+func (p *Pool) newConn(in *opened, ep *Endpoint) *conn {
+	c := &conn{pool: p, client: in.client, stream: in.stream, endpoint: ep, slots: newSlots(sessionsPerConnection), gone: make(chan struct{})}
+	time.AfterFunc(p.keepalive, c.keepAlive)
+	go c.serve(in.channels, in.requests)
 	return c
+}
+
+// serve refuses what the host asks for, until the connection is dead; why it ended is
+// said where it is noticed.
+func (c *conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
+	defer close(c.gone)
+	for channels != nil || requests != nil {
+		select {
+		case asked, open := <-channels:
+			if !open {
+				channels = nil
+				continue
+			}
+			_ = asked.Reject(ssh.UnknownChannelType, "unknown channel type: "+asked.ChannelType())
+		case asked, open := <-requests:
+			if !open {
+				requests = nil
+				continue
+			}
+			if asked.WantReply {
+				_ = asked.Reply(false, nil)
+			}
+		}
+	}
 }
 
 func (c *conn) dead() bool {
@@ -50,27 +76,23 @@ const keepaliveRequest = "keepalive@openssh.com"
 // missedKeepalives is after how many silent intervals a connection is dead.
 const missedKeepalives = 3
 
-// keepAlive closes the connection when the host stops answering. The question
-// stands in line behind what else is being sent: as long as that gets there, be
-// it slowly, the host is not silent.
-func (c *conn) keepAlive(interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-c.gone:
-			return
-		case <-ticker.C:
-		}
-		answered := make(chan struct{})
-		go c.closeWhenSilent(answered, interval)
-		_, _, err := c.client.SendRequest(keepaliveRequest, true, nil)
-		close(answered)
-		if err != nil {
-			c.client.Close()
-			return
-		}
+// keepAlive asks the host for a sign of life, and is called again after the interval: in
+// between, a connection has no goroutine for it. It closes the connection when the host
+// stops answering. The question stands in line behind what else is being sent:
+// as long as that gets there, be it slowly, the host is not silent.
+func (c *conn) keepAlive() {
+	if c.dead() {
+		return
 	}
+	answered := make(chan struct{})
+	go c.closeWhenSilent(answered, c.pool.keepalive)
+	_, _, err := c.client.SendRequest(keepaliveRequest, true, nil)
+	close(answered)
+	if err != nil {
+		c.client.Close()
+		return
+	}
+	time.AfterFunc(c.pool.keepalive, c.keepAlive)
 }
 
 // closeWhenSilent closes the connection after as many intervals without a sign
@@ -147,12 +169,18 @@ func (c *conn) begin(ctx context.Context, line string) (*channel, error) {
 func (c *conn) beginHere(ctx context.Context, line string) (*channel, error) {
 	const patience = 20 // refusals with no other session of ours open, 100 ms apart
 	for refusals := 0; ; {
+		if c.slots.none() {
+			c.dropShell()
+		}
 		if err := c.slots.take(ctx); err != nil {
 			return nil, err
 		}
 		ch, err := c.tryBegin(ctx, line)
 		if err == nil {
 			return ch, nil
+		}
+		if refused(err) {
+			c.dropShell()
 		}
 		if refused(err) && c.slots.forfeit() {
 			continue

@@ -44,9 +44,9 @@ func (p *Pool) dial(ctx context.Context, e *Endpoint) (*conn, error) {
 		}
 	}
 	for attempt := 1; ; attempt++ {
-		client, stream, err := p.tryDial(ctx, e, jump)
+		in, err := p.tryDial(ctx, e, jump)
 		if err == nil {
-			return p.newConn(client, stream, e), nil
+			return p.newConn(in, e), nil
 		}
 		var hungUp *hungUpError
 		if !errors.As(err, &hungUp) || attempt == dialAttempts {
@@ -78,10 +78,18 @@ func (h *hungUpError) Is(target error) bool { return target == ErrUnreachable }
 // on answering, as over a link that loses packets.
 const slowLogin = 6
 
-func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Client, *stream, error) {
+// An opened is a connection that a server has let in, and what comes over it unasked.
+type opened struct {
+	client   *ssh.Client
+	stream   *stream
+	channels <-chan ssh.NewChannel
+	requests <-chan *ssh.Request
+}
+
+func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*opened, error) {
 	leave, err := p.enter(ctx, e, jump)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -89,22 +97,26 @@ func (p *Pool) tryDial(ctx context.Context, e *Endpoint, jump *conn) (*ssh.Clien
 	defer silent.Stop()
 	defer time.AfterFunc(slowLogin*e.ConnectTimeout, func() { cancel(errConnectTimeout) }).Stop()
 	d := &dialing{pool: p, endpoint: e, heard: func() { silent.Reset(e.ConnectTimeout) }}
-	client, stream, err := d.dial(ctx, jump)
+	in, err := d.dial(ctx, jump)
+	if err == nil && !p.crowded(e, jump) {
+		leave()
+		return in, nil
+	}
 	if err == nil {
 		go func() { // sshd counts a login as unfinished until it answers behind it
-			_, _, _ = client.SendRequest(keepaliveRequest, true, nil)
+			_, _, _ = in.client.SendRequest(keepaliveRequest, true, nil)
 			leave()
 		}()
-		return client, stream, nil
+		return in, nil
 	}
 	leave()
 	if ctx.Err() == nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if errors.Is(context.Cause(ctx), errConnectTimeout) {
-		return nil, nil, unreachable{d.timedOut()}
+		return nil, unreachable{d.timedOut()}
 	}
-	return nil, nil, context.Cause(ctx)
+	return nil, context.Cause(ctx)
 }
 
 // A dialing is one try to connect.
@@ -115,22 +127,22 @@ type dialing struct {
 	stage    atomic.Int32
 }
 
-func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, *stream, error) {
+func (d *dialing) dial(ctx context.Context, jump *conn) (*opened, error) {
 	e := d.endpoint
 	check, err := d.pool.newHostKeyCheck(e, func() { d.stage.Store(stageLogin) })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	bytes, err := transport(ctx, e, jump)
 	if err != nil {
-		return nil, nil, unreachable{d.unreachable(err)}
+		return nil, unreachable{d.unreachable(err)}
 	}
 	d.heard()
 	d.stage.Store(stageGreeting)
 	stream := watch(bytes, d.heard)
 	stop := context.AfterFunc(ctx, func() { stream.Close() })
 	defer stop()
-	offers := gather(e)
+	offers := gather(e, &d.pool.keys)
 	defer offers.close()
 	defer offers.dropWith(ctx)()
 	connection, channels, requests, err := ssh.NewClientConn(stream, e.Address(), &ssh.ClientConfig{
@@ -141,14 +153,15 @@ func (d *dialing) dial(ctx context.Context, jump *conn) (*ssh.Client, *stream, e
 	})
 	if err != nil {
 		stream.Close()
-		return nil, nil, d.failed(err, check, offers)
+		return nil, d.failed(err, check, offers)
 	}
 	if !stop() {
 		connection.Close()
-		return nil, nil, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	stream.heard.Store(nil)
-	return ssh.NewClient(connection, channels, requests), stream, nil
+	// Not ssh.NewClient, which starts three goroutines for what one does here.
+	return &opened{&ssh.Client{Conn: connection}, stream, channels, requests}, nil
 }
 
 // failed says what a handshake's error means.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -186,6 +187,9 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 		}
 	}()
 	// What did not begin on it, is carried out on another one.
+	for _, c := range p.conns {
+		c.idle.heard = 0 // a while ago
+	}
 	began := time.Now()
 	_, err := p.Run(inTime(t), target, Command{Argv: []string{"true"}})
 	if err != nil || time.Since(began) > hang {
@@ -200,19 +204,31 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 func TestDaemonHoldsOutput(t *testing.T) {
 	t.Parallel()
 	p := newServer(t).pool(t)
-	id := marker()
-	began := time.Now()
-	out, err := p.Output(inTime(t), target, "sh", "-c", "echo before; setsid sh -c 'echo $$; exec sleep 300' "+id+" & sleep 0.2; exit 0")
-	if err != nil || !strings.HasPrefix(out, "before\n") {
-		t.Errorf("got %q, %v", out, err)
-	}
-	if took := time.Since(began); took < drainQuiet || took > hang {
-		t.Errorf("took %s", took)
-	}
-	var pid int
-	fmt.Sscanf(out, "before\n%d", &pid)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Errorf("the daemon %d was not left alone: %v", pid, err)
+	for _, c := range []struct {
+		name, apart string
+		stdin       runtime.Text
+	}{
+		{name: "in its group"},
+		{name: "in a group of its own, of a command with a session of its own", apart: "setsid ", stdin: runtime.PlainText("x")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			began := time.Now()
+			_, err := p.Run(inTime(t), target, Command{Stdin: c.stdin, Stdout: &out, Reads: true,
+				Argv: []string{"sh", "-c", "echo before; " + c.apart + "sh -c 'echo $$; exec sleep 300' " + marker() + " & sleep 0.2; exit 0"}})
+			if err != nil || !strings.HasPrefix(out.String(), "before\n") {
+				t.Errorf("got %q, %v", &out, err)
+			}
+			if took := time.Since(began); took < drainQuiet || took > hang {
+				t.Errorf("took %s", took)
+			}
+			var pid int
+			fmt.Sscanf(out.String(), "before\n%d", &pid)
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Errorf("the daemon %d was not left alone: %v", pid, err)
+			}
+		})
 	}
 }
 
@@ -237,11 +253,12 @@ func TestNothingStays(t *testing.T) {
 	_, err := p.Run(inTime(t), target, Command{Argv: []string{"cat"}, Stdin: runtime.PlainText("x")})
 	must(t, err)
 	for _, session := range sessionsOf(s.cmd.Process.Pid) {
-		for _, pid := range childrenOf(session) {
-			if line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); !strings.HasPrefix(string(line), "sshd") {
-				t.Errorf("process %d is left: %q", pid, line)
-			}
-		}
+		eventually(t, "there are only sshd", func() bool {
+			return !slices.ContainsFunc(childrenOf(session), func(pid int) bool {
+				line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+				return err == nil && !strings.HasPrefix(string(line), "sshd")
+			})
+		})
 	}
 	for _, dir := range []string{"/dev/shm", os.TempDir()} {
 		all, _ := filepath.Glob(filepath.Join(dir, "infra.??????")) // also of tests that run elsewhere

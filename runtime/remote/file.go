@@ -175,7 +175,7 @@ func (p *Pool) Get(ctx context.Context, h *runtime.Host, path string, sudo bool,
 func (p *Pool) fileOutput(ctx context.Context, h *runtime.Host, script, path string, sudo bool, limit int64, args ...string) (string, error) {
 	stdout, stderr := &whole{limit: limit}, &tail{limit: errorLimit}
 	argv := append([]string{"/bin/sh", "-c", script, "sh", operand(path)}, args...)
-	exit, err := p.Run(ctx, h, Command{Argv: argv, Sudo: sudo, Stdout: stdout, Stderr: stderr})
+	exit, err := p.Run(ctx, h, Command{Argv: argv, Sudo: sudo, Reads: true, Stdout: stdout, Stderr: stderr})
 	if err == nil && exit.Code != 0 {
 		err = fmt.Errorf("%s", strings.TrimSpace(stderr.String()))
 	}

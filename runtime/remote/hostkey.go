@@ -34,7 +34,7 @@ func (p *Pool) newHostKeyCheck(e *Endpoint, seen func()) (*hostKeyCheck, error) 
 	names := namesOf(e.knownAs())
 	if e.as.asksKnownHosts() {
 		var err error
-		if db, err = readKnownHosts(e.KnownHosts, names); err != nil {
+		if db, err = p.known.read(e.KnownHosts, names); err != nil {
 			return nil, err
 		}
 	}

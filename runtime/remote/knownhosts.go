@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,41 +34,86 @@ func (k knownKey) String() string { return fmt.Sprintf("%s, line %d", k.file, k.
 // nor, on another port, "host".
 type knownHosts []knownKey
 
-// readKnownHosts reads what files, of which some may be missing, say of a host by one of
-// its names, and of authorities and revoked keys. It keeps no more: with a fleet, the
-// files have a line for every host, and are read for each.
-func readKnownHosts(files, names []string) (knownHosts, error) {
+// knownFiles are the known_hosts files that were read.
+type knownFiles struct{ cache fileCache[*knownFile] }
+
+// read reads what files, of which some may be missing, say of a host by one of its
+// names, and of authorities and revoked keys. It reads no other key: with a fleet, the
+// files have a line for every host.
+func (k *knownFiles) read(files, names []string) (knownHosts, error) {
 	var db knownHosts
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		known, err := k.cache.of(file, parseKnownFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the known hosts: %w", err)
 		}
-		n := 0
-		for line := range bytes.Lines(text) {
-			n++
-			if !concerns(line, names) {
-				continue
-			}
-			marker, hosts, key, _, _, err := ssh.ParseKnownHosts(line)
+		for _, i := range known.concerning(names) {
+			marker, hosts, key, _, _, err := ssh.ParseKnownHosts(known.lines[i])
 			if err == nil {
-				db = append(db, knownKey{file, n, marker, hosts, key})
+				db = append(db, knownKey{file, i + 1, marker, hosts, key})
 			}
 		}
 	}
 	return db, nil
 }
 
-// concerns says whether a line may be about one of the names, or has a marker,
-// without reading its key, which costs much more.
-func concerns(line []byte, names []string) bool {
+// A knownFile is a file of known_hosts, of which no key was read yet.
+type knownFile struct {
+	lines  [][]byte
+	named  map[string][]int // lines that are about nothing but names, by each of these
+	others []int            // lines with a marker, a pattern or a hash
+}
+
+func parseKnownFile(text []byte) *knownFile {
+	f := &knownFile{named: map[string][]int{}}
+	for line := range bytes.Lines(text) {
+		i := len(f.lines)
+		f.lines = append(f.lines, line)
+		first := firstWord(line)
+		if bytes.ContainsAny(first, "@*?!|") {
+			f.others = append(f.others, i)
+			continue
+		}
+		for host := range strings.SplitSeq(string(first), ",") {
+			host = plainPort(host)
+			f.named[host] = append(f.named[host], i)
+		}
+	}
+	return f
+}
+
+// concerning returns the lines that may be about one of the names, or have a marker, in
+// their order.
+func (f *knownFile) concerning(names []string) []int {
+	var found []int
+	for _, name := range names {
+		found = append(found, f.named[name]...)
+	}
+	for _, i := range f.others {
+		if concerns(f.lines[i], names) {
+			found = append(found, i)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// firstWord is what a line is about, or its marker.
+func firstWord(line []byte) []byte {
 	first := bytes.TrimLeft(line, " \t")
 	if end := bytes.IndexAny(first, " \t"); end >= 0 {
 		first = first[:end]
 	}
+	return first
+}
+
+// concerns says whether a line may be about one of the names, or has a marker,
+// without reading its key, which costs much more.
+func concerns(line []byte, names []string) bool {
+	first := firstWord(line)
 	if bytes.HasPrefix(first, []byte("@")) {
 		return true
 	}

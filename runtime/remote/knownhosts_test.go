@@ -19,7 +19,7 @@ func TestKnownHostsOfOne(t *testing.T) {
 	lines := []string{"a,[b]:7 ", "\t\t[x]:7\t", "x ", "other,[x]:* ", "*,!x ", hashed("[x]:7") + " ", hashed("y") + " ", "@revoked y ", "@cert-authority *.z ", "X ", "#x "}
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	must(t, os.WriteFile(file, []byte(strings.Join(lines, key+"\r\n")+key), 0o600))
-	db, err := readKnownHosts([]string{file, file + ".missing"}, namesOf("X", 7, ""))
+	db, err := new(knownFiles).read([]string{file, file + ".missing"}, namesOf("X", 7, ""))
 	must(t, err)
 	full, bare := db.of(namesOf("X", 7, ""))
 	for _, c := range []struct {
@@ -49,7 +49,7 @@ func FuzzConcerns(f *testing.F) {
 		if i := strings.IndexByte(line, '\n'); err != nil || i >= 0 && i < len(line)-1 {
 			return // no line, or several
 		}
-		if (marker != "" || matchHosts(hosts, names[0]) || matchHosts(hosts, names[1])) && !concerns([]byte(line), names) {
+		if (marker != "" || matchHosts(hosts, names[0]) || matchHosts(hosts, names[1])) && len(parseKnownFile([]byte(line)).concerning(names)) == 0 {
 			t.Errorf("%q is passed over", line)
 		}
 	})

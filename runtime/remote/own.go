@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
+	"time"
 
 	"infra/runtime"
 )
@@ -18,7 +20,7 @@ import (
 // differ in their namespaces: what is done to one of them is not done to us.
 func (p *Pool) IsHere(ctx context.Context, h *runtime.Host) bool {
 	e, err := p.endpoint(ctx, h)
-	if err != nil || e.jump != nil || e.ProxyCommand != "" || !isOurs(ctx, e.HostName) {
+	if err != nil || e.jump != nil || e.ProxyCommand != "" || !p.isOurs(ctx, e.HostName) {
 		return false
 	}
 	here := machineHere()
@@ -55,12 +57,12 @@ func machineHere() string {
 }
 
 // isOurs says whether an address of the name is one of this machine's.
-func isOurs(ctx context.Context, name string) bool {
+func (p *Pool) isOurs(ctx context.Context, name string) bool {
 	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, name)
 	if err != nil {
 		return false
 	}
-	ours, _ := net.InterfaceAddrs()
+	ours := p.own.now()
 	for _, a := range addresses {
 		if a.IP.IsLoopback() {
 			return true
@@ -72,4 +74,22 @@ func isOurs(ctx context.Context, name string) bool {
 		}
 	}
 	return false
+}
+
+// ownAddresses are those of this machine. They are asked for once a second at most: a run
+// asks for each of its hosts.
+type ownAddresses struct {
+	mu    sync.Mutex
+	all   []net.Addr
+	since time.Time
+}
+
+func (o *ownAddresses) now() []net.Addr {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.since) > time.Second {
+		o.all, _ = net.InterfaceAddrs()
+		o.since = time.Now()
+	}
+	return o.all
 }

@@ -24,6 +24,11 @@ type Pool struct {
 	stop      context.CancelCauseFunc
 	flights   singleflight.Group
 	contacts  *contacts
+	known     knownFiles
+	keys      fileCache[keyFile] // by the IdentityFile
+	own       ownAddresses
+	classes   classes
+	underWay  underWay
 	numbers   sync.Map // of units that were settled not to have begun: the next one's, by host and name
 	traceless sync.Map // units of which nothing is on their hosts, by that too
 
@@ -132,7 +137,7 @@ func (p *Pool) resolveJump(ctx context.Context, e *Endpoint, hops, trail []strin
 	return &behind, err
 }
 
-// lookUp asks ssh once for each destination.
+// lookUp finds out once for each destination what ssh's configuration says.
 func (p *Pool) lookUp(ctx context.Context, destination string) (*Endpoint, error) {
 	p.mu.Lock()
 	e := p.lookedUp[destination]
@@ -141,7 +146,7 @@ func (p *Pool) lookUp(ctx context.Context, destination string) (*Endpoint, error
 		return e, nil
 	}
 	return flight(ctx, p, "look up "+destination, func() (*Endpoint, error) {
-		e, err := lookUp(p.ctx, p.config, destination)
+		e, err := p.ask(destination)
 		if err == nil {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -214,17 +219,7 @@ func flight[T any](ctx context.Context, p *Pool, key string, do func() (T, error
 // enter waits for leave to shake hands with a server, or with any server
 // through a jump host: that one's sshd opens the connections.
 func (p *Pool) enter(ctx context.Context, e *Endpoint, jump *conn) (leave func(), err error) {
-	address := e.Address()
-	if jump != nil {
-		address = jump.endpoint.Address()
-	}
-	p.mu.Lock()
-	gate := p.gates[address]
-	if gate == nil {
-		gate = make(chan struct{}, handshakesAtOnce)
-		p.gates[address] = gate
-	}
-	p.mu.Unlock()
+	gate := p.gate(e, jump)
 	select {
 	case gate <- struct{}{}:
 		return func() { <-gate }, nil
@@ -233,13 +228,31 @@ func (p *Pool) enter(ctx context.Context, e *Endpoint, jump *conn) (leave func()
 	}
 }
 
+// crowded says whether somebody else shakes hands there.
+func (p *Pool) crowded(e *Endpoint, jump *conn) bool { return len(p.gate(e, jump)) > 1 }
+
+func (p *Pool) gate(e *Endpoint, jump *conn) chan struct{} {
+	address := e.Address()
+	if jump != nil {
+		address = jump.endpoint.Address()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	gate := p.gates[address]
+	if gate == nil {
+		gate = make(chan struct{}, handshakesAtOnce)
+		p.gates[address] = gate
+	}
+	return gate
+}
+
 // Run runs cmd on h. The host ends the command when ctx ends, when the
 // connection is lost and when infra dies: TERM to its process group, KILL
 // after the grace. Run then returns ctx's cause, or an error that is
 // [runtime.ErrUntold].
 //
-// All of the input is on the host before the command starts. Output that a
-// daemon holds open after the command's end is read for 2 seconds more.
+// All of the input is on the host before the command starts. Output that what is
+// left of the command's process group holds open is read for 2 seconds more.
 //
 // A command that runs as a unit goes on where the run is interrupted, the
 // connection lost or infra dead, and only another end of ctx ends it. A lost
@@ -258,6 +271,14 @@ func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, err
 	c, err := p.to(ctx, h)
 	if err != nil {
 		return Exit{}, err
+	}
+	if c.suits(cmd) {
+		if exit, ran, err := c.inShell(ctx, cmd); ran {
+			return exit, err
+		}
+	}
+	if !cmd.Reads {
+		defer c.changed()
 	}
 	status, err := c.run(ctx, job{script: wrapper, sudo: cmd.Sudo, input: input,
 		stdout: cmd.Stdout, stderr: cmd.Stderr, grace: p.config.Grace})
@@ -279,7 +300,7 @@ func (p *Pool) Output(ctx context.Context, h *runtime.Host, argv ...string) (str
 
 func (p *Pool) output(ctx context.Context, h *runtime.Host, cmd Command, limit int64) (string, error) {
 	stdout, stderr := &whole{limit: limit}, &tail{limit: errorLimit}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdout, cmd.Stderr, cmd.Reads = stdout, stderr, true
 	exit, err := p.Run(ctx, h, cmd)
 	switch {
 	case err != nil:

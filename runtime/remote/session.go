@@ -89,6 +89,7 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 		return report{}, err
 	}
 	defer c.end(ch)
+	ended := c.pool.underWay.begin(c.endpoint)
 	s := &session{conn: c, ch: ch, input: input{ch: ch}, ended: make(chan ending, 1)}
 	go s.listen()
 	sent := make(chan struct{})
@@ -108,6 +109,7 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	copied := make(chan struct{})
 	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
 	end, err := s.await(ctx, j.grace)
+	ended(end)
 	if end.exited {
 		s.drain(copied, func() bool {
 			begun, _ := stderr.heard()
@@ -251,9 +253,14 @@ func (s *session) await(ctx context.Context, grace time.Duration) (ending, error
 		}
 		return e, context.Cause(ctx)
 	case <-late.C:
-		return ending{}, fmt.Errorf("%w; the command was told to end, but %s does not say that it did; %w",
-			context.Cause(ctx), s.conn.endpoint, runtime.ErrUntold)
+		return ending{}, s.silent(ctx)
 	}
+}
+
+// silent is the error of a command that ctx ended, of which nothing is heard any more.
+func (s *session) silent(ctx context.Context) error {
+	return fmt.Errorf("%w; the command was told to end, but %s does not say that it did; %w",
+		context.Cause(ctx), s.conn.endpoint, runtime.ErrUntold)
 }
 
 // drain waits for the rest of the output. The announcement is waited for even where all

@@ -35,6 +35,19 @@ func (s *slots) take(ctx context.Context) error {
 	}
 }
 
+// tryTake takes a slot where one is free.
+func (s *slots) tryTake() bool {
+	select {
+	case <-s.free:
+		return true
+	default:
+		return false
+	}
+}
+
+// none says whether no slot is free.
+func (s *slots) none() bool { return len(s.free) == 0 }
+
 // release gives a slot back.
 func (s *slots) release() { s.free <- struct{}{} }
 

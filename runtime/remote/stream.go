@@ -14,7 +14,12 @@ type stream struct {
 	written atomic.Int64
 	acked   atomic.Int64    // of written, when it was last asked for and some were not
 	socket  syscall.RawConn // nil where the stream is no socket of ours
+	ahead   []byte          // what came with a byte that was asked for alone
 }
+
+// greetingRead is more than a server's greeting, which the ssh package asks for byte by
+// byte: a system call for each would be most of those of a connection.
+const greetingRead = 256
 
 // watch counts what goes over a connection.
 func watch(c net.Conn, heard func()) *stream {
@@ -28,6 +33,21 @@ func watch(c net.Conn, heard func()) *stream {
 
 // Read implements net.Conn.
 func (s *stream) Read(p []byte) (int, error) {
+	if len(s.ahead) > 0 {
+		n := copy(p, s.ahead)
+		s.ahead = s.ahead[n:]
+		return n, nil
+	}
+	if len(p) == 1 {
+		more := make([]byte, greetingRead)
+		n, err := s.receive(more)
+		n, s.ahead = copy(p, more[:n]), more[min(1, n):n]
+		return n, err
+	}
+	return s.receive(p)
+}
+
+func (s *stream) receive(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if n > 0 {
 		s.read.Add(int64(n))

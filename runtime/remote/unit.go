@@ -32,6 +32,9 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 	if n, ok := p.numbers.Load(f.key()); ok {
 		f.number = n.(int)
 	}
+	if exit, ran, err := f.plainly(ctx, cmd); ran {
+		return exit, err
+	}
 	head := fmt.Sprintf("%s %d\n%s\n", f.name(), p.config.Grace.Milliseconds(), joined(unitRuns))
 	s, err := f.judge(ctx, unitStarts, io.MultiReader(strings.NewReader(head), input))
 	s, err = f.regain(ctx, s, err)
@@ -48,6 +51,22 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 		err = fmt.Errorf("%s; %w", s.Why, runtime.ErrUntold)
 	}
 	return s.Exit, err
+}
+
+// plainly runs a command in a shell that is there, where it could not be a unit.
+func (f *following) plainly(ctx context.Context, cmd Command) (exit Exit, ran bool, err error) {
+	c, err := f.pool.to(ctx, f.host)
+	if err != nil {
+		return Exit{}, true, err
+	}
+	if !c.suits(cmd) {
+		return Exit{}, false, nil
+	}
+	exit, ran, err = c.inShell(ctx, cmd)
+	if ran && f.number == 1 { // else an earlier one may have left something
+		f.pool.traceless.Store(f.key(), nil)
+	}
+	return exit, ran, err
 }
 
 // Settle finds out what became of the command that was, or was to be, the unit

@@ -70,6 +70,7 @@ func (f *following) session(ctx context.Context, script string, input io.Reader)
 			}
 			return "stop\n"
 		}})
+	c.changed()
 	return c, r, err
 }
 

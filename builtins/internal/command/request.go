@@ -138,7 +138,7 @@ func (r Request) detail() string {
 }
 
 func (r Request) carryOut(ctx context.Context, run Runner, log io.Writer) (runtime.Result, error) {
-	cmd := remote.Command{Argv: r.Argv.Words(), Env: r.Env, Stdin: r.Stdin, Dir: r.Dir, Sudo: r.Sudo}
+	cmd := remote.Command{Argv: r.Argv.Words(), Env: r.Env, Stdin: r.Stdin, Dir: r.Dir, Sudo: r.Sudo, Reads: r.Reads}
 	if r.Units != nil && !r.Reads {
 		cmd.Unit = runtime.OpID(ctx)
 	}

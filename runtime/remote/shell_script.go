@@ -1,0 +1,86 @@
+package remote
+
+// shellRuns runs commands one after another in one session, and ends with our end of it.
+//
+// It reads a line "MARK GRACE" (in tenths of a second), and then jobs: a line with how
+// many commands a job has, and a line of shell for each that sets its environment, its
+// folder and "$@". A command is begun when the one before it in its job has ended well.
+// A line "halt" has no further one begun; empty lines are none.
+//
+// MARK is nothing that a command prints. What the shell says itself is led by it, a
+// line each: on standard output and on standard error "start", "next" when a command
+// has ended well and another one follows, "end" when none does; on standard error
+// "begin" before what a command says, and after "end" the exit status, and 1 where
+// something of the job is left that may still print.
+//
+// Four processes have to do with it. One reads our lines. One runs the commands, in
+// the foreground, for the reasons that [wrapper] gives, and its rules hold for this
+// text. A third is told by both what has happened, by lines on a pipe, so that it can
+// end the command when our end is gone:
+//
+//	x PID     the one that runs commands
+//	p PID     a command, which has its group
+//	r STATUS  a job has ended
+//	h, e      we want no further command; our end is gone
+//	d         nothing more will run
+//
+// The fourth waits for them. It has the text in its arguments, [started] too, by which
+// the holder of a lock finds what may be under way.
+const shellRuns = `
+IFS=" " read -r __m __g || exit 125;
+if command -v setsid >/dev/null; then __s=setsid;
+elif command -v perl >/dev/null; then __s="perl|-e|use POSIX;setsid;exec{\$ARGV[0]}@ARGV"; IFS="|"; fi;
+__o=plain; if [ -d /run/systemd/system ] && [ -O /proc/1 ] && command -v systemd-run >/dev/null; then __o=units; fi;
+echo ` + started + ` >&2;
+exec 3<&0 7>&1 8>&2 </dev/null 2>/dev/null;
+printf "%s start\n" "$__m" >&7; printf "%s start %s\n" "$__m" $__o >&8;
+__q() {
+ if IFS=" " read -r __p __x </proc/self/stat; then echo $1 $__p; else /bin/sh -c "echo $1 \$PPID"; fi >&4;
+};
+__c() {
+ __q p; exec >&7 2>&8 4>&- 7>&- 8>&-; eval "$__y";
+ command -v "$1" >/dev/null || { echo "$1 is not installed (not on PATH)" >&2; exit 127; };
+ printf "%s begin\n" "$__m" >&2;
+ exec $__s "$@";
+};
+{
+ {
+  {
+   while IFS= read -r __x; do case $__x in "") ;; halt) echo h >&4;; *) printf "%s\n" "$__x";; esac; done;
+   echo e >&4;
+  } <&3 3<&- 7>&- 8>&- &
+ } | {
+  exec 3<&-; trap "__h=1" USR1; __h=; __q x;
+  while [ -z "$__h" ] && IFS= read -r __n; do
+   __v=0;
+   while [ $__n -gt 0 ] && IFS= read -r __y; do
+    __n=$((__n - 1));
+    if [ -n "$__h" ] || [ $__v -ne 0 ]; then continue; fi;
+    ( __c ) </dev/null; __v=$?;
+    if [ $__v -eq 0 ] && [ $__n -gt 0 ] && [ -z "$__h" ]; then
+     printf "%s next\n" "$__m" >&7; printf "%s next\n" "$__m" >&8;
+    fi;
+   done;
+   echo r $__v >&4;
+  done;
+ };
+ echo d >&4;
+} 4>&1 | {
+ exec 3<&-; IFS=" "; __p= __e= __z= __l=;
+ __k() { kill -$1 -$__p || kill -$1 $__p; };
+ while read -r __a __v; do case $__a in
+  x) __e=$__v; [ -z "$__z" ] || kill -USR1 $__e;;
+  p) __p=$__v; __l="$__l $__v"; [ "$__z" != e ] || break;;
+  r) __f=0; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
+   __p= __l=; printf "%s end\n" "$__m" >&7; printf "%s end %s %s\n" "$__m" $__v $__f >&8;;
+  h|e) __z=$__a; kill -USR1 $__e; if [ $__a = e ] && [ -n "$__p" ]; then break; fi;;
+  d) break;;
+ esac; done;
+ if [ -n "$__p" ]; then
+  trap "" TERM; __k TERM; __i=0;
+  while [ $__i -lt $__g ] && __k 0; do
+   sleep .1 || { sleep 1; __i=$((__i + 9)); }; __i=$((__i + 1));
+  done;
+  __k KILL;
+ fi;
+}`

@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"context"
+	"errors"
+)
+
+// errNoRoom keeps a shell that nobody has asked for from taking another's session.
+var errNoRoom = errors.New("there is no room for a session more")
+
+// prepareShell begins a shell for the first command, while something else is under way.
+func (c *conn) prepareShell() {
+	c.keepShell(c.openShell(c.pool.ctx, func(ctx context.Context, line string) (*channel, error) {
+		if !c.slots.tryTake() {
+			return nil, errNoRoom
+		}
+		ch, err := c.tryBegin(ctx, line)
+		if err != nil {
+			c.slots.release()
+		}
+		return ch, err
+	}))
+}
+
+// keepShell keeps a shell for the next command, unless the host was changed since it
+// began, another one is kept, or its session may be wanted.
+func (c *conn) keepShell(s *shell) {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	if c.idle != nil || s.era != c.era || s.conn != c || c.slots.none() {
+		s.retire()
+		return
+	}
+	c.idle = s
+}
+
+// takeShell takes the shell that is kept, or nil.
+func (c *conn) takeShell() *shell {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	s := c.idle
+	c.idle = nil
+	return s
+}
+
+// dropShell ends the shell that is kept, and says whether there was one: there is room
+// for a session more.
+func (c *conn) dropShell() bool {
+	s := c.takeShell()
+	if s != nil {
+		s.retire()
+	}
+	return s != nil
+}
+
+// changed notes that the host is another one than those shells know that began before.
+func (c *conn) changed() {
+	c.shellMu.Lock()
+	c.era++
+	c.shellMu.Unlock()
+	c.dropShell()
+}
+
+func (c *conn) eraNow() int {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	return c.era
+}
+
+// shell returns one that is there, or nil where the command had better have a session
+// of its own. One is begun where it is worth it.
+func (c *conn) shell(ctx context.Context, worth bool) *shell {
+	s := c.takeShell()
+	if s == nil && worth {
+		s = c.openShell(ctx, c.begin)
+	}
+	if s == nil {
+		return nil
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		s.retire()
+		return nil
+	}
+	if s.err != nil || !s.there(ctx) {
+		s.retire()
+		return nil
+	}
+	return s
+}
+
+// there asks the host whether it is, where it has said nothing for a while.
+func (s *shell) there(ctx context.Context) bool {
+	select {
+	case <-s.over:
+		return false
+	default:
+	}
+	s.mu.Lock()
+	silent := now() - s.heard
+	s.mu.Unlock()
+	if silent < freshFor {
+		return true
+	}
+	asked := make(chan error, 1)
+	go func() {
+		_, _, err := s.session.conn.client.SendRequest(keepaliveRequest, true, nil)
+		asked <- err
+	}()
+	select {
+	case err := <-asked:
+		return err == nil
+	case <-s.over:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// suits says whether a command can run in a shell, which has no input for it and is no
+// other user than the login.
+func (c *conn) suits(cmd Command) bool {
+	return cmd.Stdin.Reveal() == "" && (!cmd.Sudo || c.endpoint.User == "root")
+}
+
+// inShell runs a command in a shell, and says no where there is none.
+func (c *conn) inShell(ctx context.Context, cmd Command) (exit Exit, ran bool, err error) {
+	line, err := prelude(cmd)
+	if err != nil {
+		return Exit{}, true, err
+	}
+	s := c.shell(ctx, cmd.Reads)
+	if s == nil {
+		return Exit{}, false, nil
+	}
+	if cmd.Unit != "" && s.units {
+		c.keepShell(s)
+		return Exit{}, false, nil
+	}
+	if !cmd.Reads {
+		defer c.changed()
+	}
+	gate := &gate{}
+	defer gate.shut()
+	x := newShellCommand(line, gate.writer(cmd.Stdout, &s.session.output), gate.writer(cmd.Stderr, &s.session.output))
+	j := s.send([]*shellCommand{x})
+	if err := s.await(ctx, x); err != nil {
+		return Exit{}, true, err
+	}
+	s.finish(ctx, j, cmd.Reads)
+	if !x.begun {
+		return Exit{}, true, c.notStarted(job{}, x.report())
+	}
+	return Exit{Code: x.status, Signal: signalOf(x.status)}, true, nil
+}
+
+// finish reads for a while what the job has left behind prints. A shell of which
+// nothing is left is kept where it may be.
+func (s *shell) finish(ctx context.Context, j *shellJob, keep bool) {
+	<-j.all
+	switch {
+	case j.left:
+	case keep:
+		s.conn.keepShell(s)
+		return
+	default:
+		s.retire()
+		return
+	}
+	s.session.input.close()
+	select {
+	case <-s.over:
+	case <-ctx.Done():
+	}
+}
