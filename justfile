@@ -44,4 +44,4 @@ fuzz:
     done
 
 build:
-    go build -trimpath -ldflags "-s -w" -o bin/infra ./cmd/infra
+    go build -trimpath -tags disable_grpc_modules -ldflags "-s -w" -o bin/infra ./cmd/infra

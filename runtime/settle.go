@@ -39,3 +39,17 @@ func OpID(ctx context.Context) string {
 	id, _ := ctx.Value(opIDKey{}).(string)
 	return id
 }
+
+type attemptKey struct{}
+
+// WithAttempt gives what is called with the context the name of one attempt of a step,
+// which no other has in this process.
+func WithAttempt(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, attemptKey{}, name)
+}
+
+// AttemptOf is the name of the attempt of a step that asks, "" where none does.
+func AttemptOf(ctx context.Context) string {
+	name, _ := ctx.Value(attemptKey{}).(string)
+	return name
+}

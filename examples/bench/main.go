@@ -127,7 +127,7 @@ func benchPeer(ctx context.Context, out io.Writer, dir string) error {
 
 // prepare builds infra, and what measures beside it, and writes the inputs.
 func prepare(ctx context.Context, dir string) error {
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", dir, "infra/cmd/infra", "infra/examples/bench/bare", "infra/examples/bench/wire")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "disable_grpc_modules", "-ldflags", "-s -w", "-o", dir, "infra/cmd/infra", "infra/examples/bench/bare", "infra/examples/bench/wire")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("build infra: %w", err)

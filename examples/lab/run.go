@@ -130,7 +130,7 @@ func buildPrograms(cmd *cobra.Command, f *fleet.Fleet, root string) error {
 	if _, err := os.Stat(filepath.Join(f.Bin(), "clan")); errors.Is(err, fs.ErrNotExist) {
 		fmt.Fprintln(cmd.ErrOrStderr(), "lab: building infra, and a stand-in for clan")
 	}
-	if err := passThrough(cmd, goCommand(root, "build", "-ldflags=-s -w", "-o", f.Bin(), "./cmd/infra", "./examples/lab/clan")); err != nil {
+	if err := passThrough(cmd, goCommand(root, "build", "-tags=disable_grpc_modules", "-ldflags=-s -w", "-o", f.Bin(), "./cmd/infra", "./examples/lab/clan")); err != nil {
 		return fmt.Errorf("build infra and the stand-in for clan: %w", err)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -143,7 +144,7 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	}
 	ctx, cancel := t.bound(ctx)
 	defer cancel()
-	ctx = withTask(ctx, t)
+	ctx = runtime.WithAttempt(withTask(ctx, t), strconv.FormatInt(r.attempted.Add(1), 10))
 	t.reviewed = 0
 	ctx = runtime.WithPrint(ctx, func(text string) {
 		e := t.event(runtime.Logged)

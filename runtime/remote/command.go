@@ -17,7 +17,7 @@ type Command struct {
 	Stdin runtime.Text            // all of its input
 	Dir   string                  // the working directory; "" is the project's root here, the home on a host
 	Sudo  bool                    // on a host: as root, by sudo -n, unless the login is root already
-	Reads bool                    // on a host: it changes nothing there, and what runs next may share its session
+	Reads bool                    // on a host: it changes nothing there, and what comes next may share its session
 
 	// Unit is a name that no other command has, of letters, digits and hyphens.
 	// Where it is not "", [Pool.Run] runs the command as a unit of systemd, if

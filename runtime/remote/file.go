@@ -61,6 +61,7 @@ func (p *Pool) Put(ctx context.Context, h *runtime.Host, f File) error {
 	}
 	content := f.Content.Reveal()
 	said := &tail{limit: errorLimit}
+	defer c.changed()
 	status, err := c.run(ctx, job{
 		script: putScript, sudo: f.Sudo, grace: p.config.Grace, stderr: said,
 		input: io.MultiReader(strings.NewReader(putHead(f, len(content))), strings.NewReader(content)),

@@ -15,16 +15,18 @@ import (
 
 // A shell is a session of a connection in which commands run one after another, as
 // [shellRuns] says. It saves a session for each: those that only observe share one,
-// as do the commands of a [Batch].
+// as do those of one attempt of a step.
 //
-// What changes the host may change what its logins find, their environment say. So a
-// shell from before a change gets no further command: that one logs in anew.
+// What changes the host may change what its logins find, their environment say. So of
+// a shell from before a change only the step that made it has further use; any other
+// command logs in anew.
 type shell struct {
 	conn  *conn // whose idle shell it is
 	era   int   // of its connection, when it began
 	ready chan struct{}
-	err   error // why it did not start, once it is ready
-	units bool  // a command of its login can be a unit of systemd
+	owner string // the attempt that has changed the host by it; "" is none
+	err   error  // why it did not start, once it is ready
+	units bool   // a command of its login can be a unit of systemd
 
 	session session
 	streams [2]marked     // by stdout and stderr

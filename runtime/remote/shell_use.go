@@ -3,6 +3,8 @@ package remote
 import (
 	"context"
 	"errors"
+
+	"infra/runtime"
 )
 
 // errNoRoom keeps a shell that nobody has asked for from taking another's session.
@@ -43,6 +45,15 @@ func (c *conn) takeShell() *shell {
 	return s
 }
 
+// owned notes that an attempt of a step has changed the host by a shell, which may go
+// on with it.
+func (c *conn) owned(s *shell, attempt string) {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	c.era++
+	s.era, s.owner = c.era, attempt
+}
+
 // dropShell ends the shell that is kept, and says whether there was one: there is room
 // for a session more.
 func (c *conn) dropShell() bool {
@@ -53,7 +64,7 @@ func (c *conn) dropShell() bool {
 	return s != nil
 }
 
-// changed notes that the host is another one than those shells know that began before.
+// changed notes, after what is no command of a shell, that the host is another one than those shells know that began before.
 func (c *conn) changed() {
 	c.shellMu.Lock()
 	c.era++
@@ -69,9 +80,13 @@ func (c *conn) eraNow() int {
 
 // shell returns one that is there, or nil where the command had better have a session
 // of its own. One is begun where it is worth it.
-func (c *conn) shell(ctx context.Context, worth bool) *shell {
-	s := c.takeShell()
-	if s == nil && worth {
+func (c *conn) shell(ctx context.Context, cmd Command) *shell {
+	s, attempt := c.takeShell(), runtime.AttemptOf(ctx)
+	if s != nil && s.owner != "" && s.owner != attempt {
+		s.retire()
+		s = nil
+	}
+	if s == nil && (cmd.Reads || attempt != "") {
 		s = c.openShell(ctx, c.begin)
 	}
 	if s == nil {
@@ -129,7 +144,7 @@ func (c *conn) inShell(ctx context.Context, cmd Command) (exit Exit, ran bool, e
 	if err != nil {
 		return Exit{}, true, err
 	}
-	s := c.shell(ctx, cmd.Reads)
+	s := c.shell(ctx, cmd)
 	if s == nil {
 		return Exit{}, false, nil
 	}
@@ -137,17 +152,20 @@ func (c *conn) inShell(ctx context.Context, cmd Command) (exit Exit, ran bool, e
 		c.keepShell(s)
 		return Exit{}, false, nil
 	}
-	if !cmd.Reads {
-		defer c.changed()
-	}
 	gate := &gate{}
 	defer gate.shut()
 	x := newShellCommand(line, gate.writer(cmd.Stdout, &s.session.output), gate.writer(cmd.Stderr, &s.session.output))
 	j := s.send([]*shellCommand{x})
-	if err := s.await(ctx, x); err != nil {
+	err = s.await(ctx, x)
+	attempt := runtime.AttemptOf(ctx)
+	if !cmd.Reads {
+		c.dropShell()
+		c.owned(s, attempt)
+	}
+	if err != nil {
 		return Exit{}, true, err
 	}
-	s.finish(ctx, j, cmd.Reads)
+	s.finish(ctx, j, cmd.Reads || attempt != "")
 	if !x.begun {
 		return Exit{}, true, c.notStarted(job{}, x.report())
 	}

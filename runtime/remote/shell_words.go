@@ -49,7 +49,7 @@ func (m *marked) take() bool {
 	}
 	end := bytes.IndexByte(m.held, '\n')
 	switch {
-	case end < 0 && len(m.held) < markedLine:
+	case end < 0 && len(m.held) <= markedLine:
 		return false
 	case end < 0 || end > markedLine:
 		m.pass(1)
