@@ -42,14 +42,14 @@ func OpID(ctx context.Context) string {
 
 type attemptKey struct{}
 
-// WithAttempt gives what is called with the context the name of one attempt of a step,
-// which no other has in this process.
-func WithAttempt(ctx context.Context, name string) context.Context {
-	return context.WithValue(ctx, attemptKey{}, name)
+// WithAttempt makes ctx that of one attempt of a step, with which it ends.
+func WithAttempt(ctx context.Context) context.Context {
+	return context.WithValue(ctx, attemptKey{}, ctx)
 }
 
-// AttemptOf is the name of the attempt of a step that asks, "" where none does.
-func AttemptOf(ctx context.Context) string {
-	name, _ := ctx.Value(attemptKey{}).(string)
-	return name
+// AttemptOf is the context of the attempt of a step that asks, which tells it from all
+// others; nil where none does.
+func AttemptOf(ctx context.Context) context.Context {
+	attempt, _ := ctx.Value(attemptKey{}).(context.Context)
+	return attempt
 }

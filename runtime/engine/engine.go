@@ -96,10 +96,9 @@ type run struct {
 	locks   *hostLocks        // nil where none are taken
 	kept    keptLocks
 
-	ops       atomic.Int64
-	attempted atomic.Int64          // attempts of steps, which so have names
-	lost      atomic.Pointer[error] // why the journal could not be written
-	show      sync.Mutex            // readers see one event at a time
+	ops  atomic.Int64
+	lost atomic.Pointer[error] // why the journal could not be written
+	show sync.Mutex            // readers see one event at a time
 
 	forgets sync.WaitGroup // operations that take away their traces
 	totals  runtime.Totals

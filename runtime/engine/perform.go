@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"go.starlark.net/starlark"
@@ -144,7 +143,7 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	}
 	ctx, cancel := t.bound(ctx)
 	defer cancel()
-	ctx = runtime.WithAttempt(withTask(ctx, t), strconv.FormatInt(r.attempted.Add(1), 10))
+	ctx = runtime.WithAttempt(withTask(ctx, t))
 	t.reviewed = 0
 	ctx = runtime.WithPrint(ctx, func(text string) {
 		e := t.event(runtime.Logged)

@@ -24,9 +24,9 @@ type shell struct {
 	conn  *conn // whose idle shell it is
 	era   int   // of its connection, when it began
 	ready chan struct{}
-	owner string // the attempt that has changed the host by it; "" is none
-	err   error  // why it did not start, once it is ready
-	units bool   // a command of its login can be a unit of systemd
+	owner context.Context // the attempt of a step that has changed the host by it; nil is none
+	err   error           // why it did not start, once it is ready
+	units bool            // a command of its login can be a unit of systemd
 
 	session session
 	streams [2]marked     // by stdout and stderr

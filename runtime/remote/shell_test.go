@@ -18,8 +18,9 @@ import (
 // TestShellIsShared: which commands run in one session, told by the shell that runs them.
 func TestShellIsShared(t *testing.T) {
 	t.Parallel()
+	steps := map[string]context.Context{"1": runtime.WithAttempt(t.Context()), "2": runtime.WithAttempt(context.WithoutCancel(t.Context()))}
 	step := func(name string) func(context.Context) context.Context {
-		return func(ctx context.Context) context.Context { return runtime.WithAttempt(ctx, name) }
+		return func(context.Context) context.Context { return steps[name] }
 	}
 	none := func(ctx context.Context) context.Context { return ctx }
 	type command struct {
@@ -58,6 +59,22 @@ func TestShellIsShared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestShellEndsWithItsStep: nothing of it stays on the host.
+func TestShellEndsWithItsStep(t *testing.T) {
+	t.Parallel()
+	p := newServer(t).pool(t)
+	ctx, end := context.WithCancel(inTime(t))
+	var out strings.Builder
+	_, err := p.Run(runtime.WithAttempt(ctx), target, Command{Argv: []string{"sh", "-c", "echo $PPID"}, Stdout: &out})
+	must(t, err)
+	shell := "/proc/" + strings.TrimSpace(out.String())
+	if _, err := os.Stat(shell); err != nil {
+		t.Errorf("it did not stay for the step: %v", err)
+	}
+	end()
+	eventually(t, "the shell has ended", func() bool { _, err := os.Stat(shell); return err != nil })
 }
 
 // TestShellTellsAll: exit codes, both streams and the environment of many commands in one

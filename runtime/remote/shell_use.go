@@ -45,13 +45,25 @@ func (c *conn) takeShell() *shell {
 	return s
 }
 
-// owned notes that an attempt of a step has changed the host by a shell, which may go
-// on with it.
-func (c *conn) owned(s *shell, attempt string) {
+// owned notes that an attempt of a step has changed the host by a shell, which it may go
+// on with to its end.
+func (c *conn) owned(s *shell, attempt context.Context) {
 	c.shellMu.Lock()
 	defer c.shellMu.Unlock()
 	c.era++
-	s.era, s.owner = c.era, attempt
+	s.era = c.era
+	if attempt == nil || s.owner == attempt {
+		return
+	}
+	s.owner = attempt
+	context.AfterFunc(attempt, func() {
+		c.shellMu.Lock()
+		defer c.shellMu.Unlock()
+		if c.idle == s {
+			c.idle = nil
+			s.retire()
+		}
+	})
 }
 
 // dropShell ends the shell that is kept, and says whether there was one: there is room
@@ -82,11 +94,11 @@ func (c *conn) eraNow() int {
 // of its own. One is begun where it is worth it.
 func (c *conn) shell(ctx context.Context, cmd Command) *shell {
 	s, attempt := c.takeShell(), runtime.AttemptOf(ctx)
-	if s != nil && s.owner != "" && s.owner != attempt {
+	if s != nil && s.owner != nil && s.owner != attempt {
 		s.retire()
 		s = nil
 	}
-	if s == nil && (cmd.Reads || attempt != "") {
+	if s == nil && (cmd.Reads || attempt != nil) {
 		s = c.openShell(ctx, c.begin)
 	}
 	if s == nil {
@@ -165,7 +177,7 @@ func (c *conn) inShell(ctx context.Context, cmd Command) (exit Exit, ran bool, e
 	if err != nil {
 		return Exit{}, true, err
 	}
-	s.finish(ctx, j, cmd.Reads || attempt != "")
+	s.finish(ctx, j, cmd.Reads || attempt != nil)
 	if !x.begun {
 		return Exit{}, true, c.notStarted(job{}, x.report())
 	}
