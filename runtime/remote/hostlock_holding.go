@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -63,14 +64,12 @@ func now() time.Duration {
 
 // run takes the lock and holds it until the holding is ended.
 func (g *holding) run(c *conn, head string) {
-	renewals, in := io.Pipe()
-	go g.renew(in)
-	go g.watch()
+	renewals := make(lines, renewalsAhead)
+	go g.hold(renewals)
 	_, err := c.run(g.ctx, job{
 		script: lockScript, input: io.MultiReader(atFirst(g.begin), strings.NewReader(head), renewals), stderr: g.said,
 		grace: g.pool.config.Grace + 2*time.Second, // the host waits for commands of the connection
 	})
-	renewals.Close()
 	g.err = err
 	g.lose(err)
 	holdings.remove(g)
@@ -118,34 +117,67 @@ func (g *holding) refusal() error {
 		"the lock is the folder /tmp/infra.lock on the host, or what INFRA_LOCK_DIR names there")
 }
 
-// renew lets the host hear of us: the first time when it last has by the taking
-// of the lock. What is said last is that the lock is free.
-func (g *holding) renew(to io.WriteCloser) {
-	defer to.Close()
+// lines are an input, line by line.
+type lines chan string
+
+// Read needs room for a line, as whoever transfers an input has.
+func (l lines) Read(p []byte) (int, error) {
+	line, open := <-l
+	if !open {
+		return 0, io.EOF
+	}
+	return copy(p, line), nil
+}
+
+// renewalsAhead is how many renewals may wait for a network that is stuck: the lock is
+// lost before there are more.
+const renewalsAhead = 8
+
+// hold lets the host hear of us, the first time when it last has by the taking of the
+// lock, and gives the lock up when the host may have. What is said last is that it is free.
+func (g *holding) hold(renewals lines) {
+	defer close(renewals)
 	select {
 	case <-g.taken:
 	case <-g.ctx.Done():
 		return
 	}
-	next := time.NewTimer(g.lease.renewal - g.silence())
+	next, look := time.NewTimer(g.lease.renewal-g.silence()), time.NewTicker(min(time.Second, g.lease.length/20))
 	defer next.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-next.C:
 			next.Reset(g.lease.renewal)
+			g.renew(renewals)
+		case <-look.C:
+			if silent := g.silence(); silent >= g.lease.length {
+				err := fmt.Errorf("%s has not answered for %s", g.host, silent.Round(time.Second))
+				g.lose(err)
+				g.end(err)
+				return
+			}
 		case <-g.freed:
-			_, _ = fmt.Fprintln(to, "free") // release waits for the answer
+			select {
+			case renewals <- "free\n": // release waits for the answer
+			case <-g.ctx.Done():
+			}
 			return
 		case <-g.ctx.Done():
 			return
 		}
-		g.mu.Lock()
-		n := len(g.sent)
-		g.sent = append(g.sent, now())
-		g.mu.Unlock()
-		if _, err := fmt.Fprintln(to, n); err != nil {
-			return
-		}
+	}
+}
+
+// renew asks the host for an answer.
+func (g *holding) renew(renewals lines) {
+	g.mu.Lock()
+	n := len(g.sent)
+	g.sent = append(g.sent, now())
+	g.mu.Unlock()
+	select {
+	case renewals <- strconv.Itoa(n) + "\n":
+	default: // nor will the host answer those before it
 	}
 }
 
@@ -163,30 +195,6 @@ func (g *holding) answered(n int) {
 	defer g.mu.Unlock()
 	if 0 <= n && n < len(g.sent) {
 		g.vouched = max(g.vouched, g.sent[n])
-	}
-}
-
-// watch gives the lock up when the host may have.
-func (g *holding) watch() {
-	select {
-	case <-g.taken:
-	case <-g.ctx.Done():
-		return
-	}
-	ticker := time.NewTicker(min(time.Second, g.lease.length/20))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-g.ctx.Done():
-			return
-		}
-		if silent := g.silence(); silent >= g.lease.length {
-			err := fmt.Errorf("%s has not answered for %s", g.host, silent.Round(time.Second))
-			g.lose(err)
-			g.end(err)
-			return
-		}
 	}
 }
 

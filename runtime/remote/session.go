@@ -221,10 +221,13 @@ func (s *session) ending(r *ssh.Request) (ending, bool) {
 }
 
 func (s *session) copyOutput(stdout, stderr io.Writer, done chan<- struct{}) {
-	var both sync.WaitGroup
-	both.Go(func() { pour(stdout, s.ch) })
-	both.Go(func() { pour(stderr, s.ch.Stderr()) })
-	both.Wait()
+	diag := make(chan struct{})
+	go func() {
+		pour(stderr, s.ch.Stderr())
+		close(diag)
+	}()
+	pour(stdout, s.ch)
+	<-diag
 	close(done)
 }
 
