@@ -24,6 +24,7 @@ type shell struct {
 	conn  *conn // whose idle shell it is
 	era   int   // of its connection, when it began
 	ready chan struct{}
+	once  sync.Once       // makes it ready
 	owner context.Context // the attempt of a step that has changed the host by it; nil is none
 	err   error           // why it did not start, once it is ready
 	units bool            // a command of its login can be a unit of systemd
@@ -124,8 +125,10 @@ func (s *shell) follow(copied <-chan struct{}) {
 }
 
 func (s *shell) fail(err error) {
-	s.err = err
-	close(s.ready)
+	s.once.Do(func() {
+		s.err = err
+		close(s.ready)
+	})
 }
 
 // text takes what a command prints.
@@ -159,7 +162,7 @@ func (s *shell) says(stream int, words []string) {
 		s.units = s.units || len(words) > 1 && words[1] == "units"
 		if s.started++; s.started == len(s.streams) {
 			s.heard = now()
-			close(s.ready)
+			s.once.Do(func() { close(s.ready) })
 		}
 		return
 	}
