@@ -127,7 +127,7 @@ func TestSSHDIsKilled(t *testing.T) {
 		done     string // what is on the host in the end: a command says it
 	}{
 		{name: "ssh.run", op: `ssh.run(mac, "echo done >> /done; sleep 7773.5 & wait")`, there: "sleep 7773.5", held: true, done: "cat /done"},
-		{name: "ssh.put", op: `ssh.put(mac, "/done", content = "x" * 30000000 + "done\n")`, there: "head -c 30000005", done: "tail -c 5 /done"},
+		{name: "ssh.put", op: `ssh.put(mac, "/done", content = "x" * 30000000 + "done\n")`, there: "head -c 30000005", slow: "head", done: "tail -c 5 /done"},
 		{name: "nix.copy", op: `nix.copy(nix.build(".#big"), to = mac)`, there: "nix-daemon --stdio", slow: "nix-daemon", done: "nix-store --check-validity /nix/store/*-big* && echo done"},
 	}
 	for _, tt := range tests {

@@ -122,7 +122,10 @@ p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
 		}
 		_, _ = io.ReadAll(lines)
 		_ = cmd.Wait()
+		tr.exec(host, "rm", "-f", "/held")
 	}
+	// It is not over before infra is.
+	const held = "[ -e /activating ] || { touch /held /activating; while [ -e /held ]; do sleep 0.1; done; }"
 	const back = "rolled back by the host itself to OLD"
 	const once = "[ ! -e /activating ] || exit 7; touch /activating; "
 	for _, tt := range []struct {
@@ -137,11 +140,11 @@ p = plan(hosts = [fleet["blackphos"]], steps = [step(f)])
 		{name: "the activation hangs", broken: "sleep 1000", within: "5s", code: exitFailed, says: back, state: "OLD OLD"},
 		{name: "the activation is killed midway", broken: "ln -sfn $system /run/current-system; kill -KILL $$", within: "60s", code: exitFailed, says: back, state: "OLD OLD"},
 		{name: "sshd answers nobody", broken: "pkill -STOP -o -x sshd", mended: "pkill -CONT -o -x sshd", within: "5s", code: exitFailed, says: back, state: "OLD OLD"},
-		{name: "infra is killed, and resumed too late, which activates anew", broken: "ln -sfn $system /run/current-system; touch /activating", within: "5s", killed: true, late: true,
+		{name: "infra is killed, and resumed too late, which activates anew", broken: "ln -sfn $system /run/current-system; " + held, within: "5s", killed: true, late: true,
 			says: "blackphos went back to OLD by itself, since infra had ended before it confirmed NEW", state: "NEW NEW"},
-		{name: "infra is killed, and the Mac is booted", broken: "ln -sfn $system /run/current-system; touch /activating", within: "60s", killed: true, late: true, booted: true,
+		{name: "infra is killed, and the Mac is booted", broken: "ln -sfn $system /run/current-system; " + held, within: "60s", killed: true, late: true, booted: true,
 			code: exitFailed, says: "blackphos was booted, or switched, before the confirmation; " + back, state: "OLD OLD"},
-		{name: "infra is killed, and resumed in time", broken: "ln -sfn $system /run/current-system; touch /activating", within: "60s", killed: true,
+		{name: "infra is killed, and resumed in time", broken: "ln -sfn $system /run/current-system; " + held, within: "60s", killed: true,
 			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
 		{name: "infra is killed amid the activation, and resumed", broken: once + "sleep 5; ln -sfn $system /run/current-system", within: "60s", killed: true,
 			says: "changed True, previous OLD, current NEW", state: "NEW NEW"},
