@@ -69,7 +69,7 @@ func (a *app) newReloader(root string, plans []*watchedPlan, f watchFlags) (*rel
 		default: // one is enough
 		}
 	}
-	debug.SetGCPercent(gcPercent)
+	collectBy(gcPercent)
 	debug.SetMemoryLimit(memoryBound)
 	var err error
 	if r.watcher, err = filewatch.New(filewatch.Options{Warn: warn}); err != nil {
