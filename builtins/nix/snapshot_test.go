@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
@@ -186,11 +187,14 @@ func TestCopyFails(t *testing.T) {
 
 // TestCopiedOnce: of ten hosts' evaluations only the first ones read the folder.
 func TestCopiedOnce(t *testing.T) {
+	if goruntime.GOOS != "linux" {
+		t.Skip("only Linux counts what is read")
+	}
 	read := func() (n int64) {
 		t.Helper()
 		text, err := os.ReadFile("/proc/self/io") // with all children that have ended
 		if err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 		if _, err := fmt.Sscanf(string(text), "rchar: %d", &n); err != nil {
 			t.Fatal(err)

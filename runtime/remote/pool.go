@@ -261,26 +261,26 @@ func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, err
 	if ctx.Err() != nil {
 		return Exit{}, context.Cause(ctx)
 	}
-	input, err := wrapperInput(cmd, p.config.Grace)
+	line, err := prelude(cmd)
 	if err != nil {
 		return Exit{}, err
 	}
 	if cmd.Unit != "" {
-		return p.runUnit(ctx, h, cmd, input)
+		return p.runUnit(ctx, h, cmd, line)
 	}
 	c, err := p.to(ctx, h)
 	if err != nil {
 		return Exit{}, err
 	}
 	if c.suits(cmd) {
-		if exit, ran, err := c.inShell(ctx, cmd); ran {
+		if exit, ran, err := c.inShell(ctx, cmd, line); ran {
 			return exit, err
 		}
 	}
 	if !cmd.Reads {
 		defer c.changed()
 	}
-	status, err := c.run(ctx, job{script: wrapper, sudo: cmd.Sudo, input: input,
+	status, err := c.run(ctx, job{script: wrapper, sudo: cmd.Sudo, input: wrapperInput(cmd, line, p.config.Grace),
 		stdout: cmd.Stdout, stderr: cmd.Stderr, grace: p.config.Grace})
 	return Exit{Code: status, Signal: signalOf(status)}, err
 }

@@ -66,17 +66,15 @@ func (c *conn) owned(s *shell, attempt context.Context) {
 	})
 }
 
-// dropShell ends the shell that is kept, and says whether there was one: there is room
-// for a session more.
-func (c *conn) dropShell() bool {
-	s := c.takeShell()
-	if s != nil {
+// dropShell ends the shell that is kept, for which there is room for a session more.
+func (c *conn) dropShell() {
+	if s := c.takeShell(); s != nil {
 		s.retire()
 	}
-	return s != nil
 }
 
-// changed notes, after what is no command of a shell, that the host is another one than those shells know that began before.
+// changed notes, after what is no command of a shell, that the host is another one than
+// those shells know that began before.
 func (c *conn) changed() {
 	c.shellMu.Lock()
 	c.era++
@@ -150,12 +148,9 @@ func (c *conn) suits(cmd Command) bool {
 	return cmd.Stdin.Reveal() == "" && (!cmd.Sudo || c.endpoint.User == "root")
 }
 
-// inShell runs a command in a shell, and says no where there is none.
-func (c *conn) inShell(ctx context.Context, cmd Command) (exit Exit, ran bool, err error) {
-	line, err := prelude(cmd)
-	if err != nil {
-		return Exit{}, true, err
-	}
+// inShell runs a command, of which line is the [prelude], in a shell, and says no where
+// there is none.
+func (c *conn) inShell(ctx context.Context, cmd Command, line string) (exit Exit, ran bool, err error) {
 	s := c.shell(ctx, cmd)
 	if s == nil {
 		return Exit{}, false, nil

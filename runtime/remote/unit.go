@@ -23,8 +23,8 @@ type Settled struct {
 	Mute bool   // what it printed is lost: its host was rebooted since
 }
 
-// runUnit runs a command as a unit. input is what the wrapper reads.
-func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input io.Reader) (Exit, error) {
+// runUnit runs a command, of which line is the [prelude], as a unit.
+func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, line string) (Exit, error) {
 	f, err := p.follow(h, cmd)
 	if err != nil {
 		return Exit{}, err
@@ -32,11 +32,11 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 	if n, ok := p.numbers.Load(f.key()); ok {
 		f.number = n.(int)
 	}
-	if exit, ran, err := f.plainly(ctx, cmd); ran {
+	if exit, ran, err := f.plainly(ctx, cmd, line); ran {
 		return exit, err
 	}
 	head := fmt.Sprintf("%s %d\n%s\n", f.name(), p.config.Grace.Milliseconds(), joined(unitRuns))
-	s, err := f.judge(ctx, unitStarts, io.MultiReader(strings.NewReader(head), input))
+	s, err := f.judge(ctx, unitStarts, io.MultiReader(strings.NewReader(head), wrapperInput(cmd, line, p.config.Grace)))
 	s, err = f.regain(ctx, s, err)
 	if f.bare && f.number == 1 { // else an earlier one may have left something
 		p.traceless.Store(f.key(), nil)
@@ -54,7 +54,7 @@ func (p *Pool) runUnit(ctx context.Context, h *runtime.Host, cmd Command, input 
 }
 
 // plainly runs a command in a shell that is there, where it could not be a unit.
-func (f *following) plainly(ctx context.Context, cmd Command) (exit Exit, ran bool, err error) {
+func (f *following) plainly(ctx context.Context, cmd Command, line string) (exit Exit, ran bool, err error) {
 	c, err := f.pool.to(ctx, f.host)
 	if err != nil {
 		return Exit{}, true, err
@@ -62,7 +62,7 @@ func (f *following) plainly(ctx context.Context, cmd Command) (exit Exit, ran bo
 	if !c.suits(cmd) {
 		return Exit{}, false, nil
 	}
-	exit, ran, err = c.inShell(ctx, cmd)
+	exit, ran, err = c.inShell(ctx, cmd, line)
 	if ran && f.number == 1 { // else an earlier one may have left something
 		f.pool.traceless.Store(f.key(), nil)
 	}

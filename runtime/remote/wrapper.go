@@ -99,13 +99,9 @@ func joined(script string) string {
 	return strings.TrimSpace(strings.Join(lines, " "))
 }
 
-// wrapperInput is what [wrapper] reads.
-func wrapperInput(cmd Command, grace time.Duration) (io.Reader, error) {
-	line, err := prelude(cmd)
-	if err != nil {
-		return nil, err
-	}
+// wrapperInput is what [wrapper] reads for a command, of which line is the [prelude].
+func wrapperInput(cmd Command, line string, grace time.Duration) io.Reader {
 	input := cmd.Stdin.Reveal()
 	head := fmt.Sprintf("%d %d\n%s\n", len(input), max(1, grace/(100*time.Millisecond)), line)
-	return io.MultiReader(strings.NewReader(head), strings.NewReader(input)), nil
+	return io.MultiReader(strings.NewReader(head), strings.NewReader(input))
 }

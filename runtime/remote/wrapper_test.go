@@ -33,8 +33,9 @@ func wrapped(t *testing.T, shell []string, cmd Command, grace time.Duration) (ch
 	t.Helper()
 	text := strings.ReplaceAll(oneWord(wrapper, false), "/bin/sh", strings.Join(shell, " "))
 	text = strings.TrimSuffix(text[strings.Index(text, "'")+1:], "'")
-	input, err := wrapperInput(cmd, grace)
+	line, err := prelude(cmd)
 	must(t, err)
+	input := wrapperInput(cmd, line, grace)
 	child = exec.Command(shell[0], append(shell[1:], "-c", text)...)
 	child.WaitDelay = hang // a process that is left behind must not hang the test
 	child.Stdout, child.Stderr = cmd.Stdout, &announced{next: cmd.Stderr, answer: func() {}}
@@ -157,7 +158,7 @@ func TestWrapperWithoutSetsid(t *testing.T) {
 
 // The command line must be one word for whatever shell a login has.
 func TestWrapperIsOneWord(t *testing.T) {
-	for _, script := range []string{wrapper, putScript} {
+	for _, script := range []string{wrapper, putScript, shellRuns} {
 		line := oneWord(script, true)
 		text, found := strings.CutPrefix(line, "exec sudo -n /bin/sh -c '")
 		text, ended := strings.CutSuffix(text, "'")
@@ -168,8 +169,10 @@ func TestWrapperIsOneWord(t *testing.T) {
 	for _, login := range []string{"fish", "tcsh", "zsh", "mksh", "bash", "dash"} {
 		path, err := exec.LookPath(login)
 		must(t, err)
-		input, err := wrapperInput(Command{Argv: []string{"echo", "it's \\ \"here\""}}, time.Second)
+		echo := Command{Argv: []string{"echo", "it's \\ \"here\""}}
+		words, err := prelude(echo)
 		must(t, err)
+		input := wrapperInput(echo, words, time.Second)
 		child := exec.Command(path, "-c", oneWord(wrapper, false))
 		stdin, err := child.StdinPipe()
 		must(t, err)
