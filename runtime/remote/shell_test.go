@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"infra/runtime"
 )
@@ -192,4 +195,58 @@ func FuzzMarked(f *testing.F) {
 			t.Errorf("%q as a whole is %q, in pieces %q", stream, whole, cut)
 		}
 	})
+}
+
+// TestShellUnderEachShell: whatever /bin/sh is, it says of each job what became of it.
+func TestShellUnderEachShell(t *testing.T) {
+	t.Parallel()
+	for name, argv := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.ReplaceAll(joined(shellRuns), "/bin/sh", strings.Join(argv, " "))
+			child := exec.Command(argv[0], append(slices.Clone(argv[1:]), "-c", text)...)
+			child.WaitDelay = hang
+			var out bytes.Buffer
+			diag := &untilEnd{came: make(chan struct{}, 2)}
+			child.Stdout, child.Stderr = &out, diag
+			stdin, err := child.StdinPipe()
+			must(t, err)
+			must(t, child.Start())
+			_, err = io.WriteString(stdin, "MARK 10\n")
+			must(t, err)
+			for _, job := range []string{"1\nset -- sh -c 'echo out; echo diag >&2; exit 3'\n\n", "1\nset -- no-such-program\n"} {
+				_, err = io.WriteString(stdin, job)
+				must(t, err)
+				select {
+				case <-diag.came:
+				case <-time.After(hang):
+					_ = child.Process.Kill()
+				}
+			}
+			must(t, stdin.Close())
+			_ = child.Wait() // its status says nothing
+			said := strings.NewReplacer(" units\n", "\n", " plain\n", "\n").Replace(diag.said.String())
+			if want := "MARK start\nout\nMARK end\nMARK end\n"; out.String() != want {
+				t.Errorf("standard output %q, want %q", &out, want)
+			}
+			if want := started + "\nMARK start\nMARK begin\ndiag\nMARK end 3 0\nno-such-program is not installed (not on PATH)\nMARK end 127 0\n"; said != want {
+				t.Errorf("standard error %q, want %q", said, want)
+			}
+		})
+	}
+}
+
+// untilEnd tells of each job that has ended.
+type untilEnd struct {
+	said  bytes.Buffer // not embedded: its ReadFrom would go past Write
+	ended int
+	came  chan struct{}
+}
+
+func (u *untilEnd) Write(p []byte) (int, error) {
+	n, err := u.said.Write(p)
+	for ; u.ended < bytes.Count(u.said.Bytes(), []byte("MARK end ")); u.ended++ {
+		u.came <- struct{}{}
+	}
+	return n, err
 }
