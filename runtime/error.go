@@ -13,6 +13,9 @@ var (
 	ErrHeld = errors.New("held")
 	// ErrLocked: another run works on the host.
 	ErrLocked = errors.New("locked")
+	// ErrPassedOver: an operation that was asked for ahead was not begun, because what
+	// came before it did not end well.
+	ErrPassedOver = errors.New("not begun, because what came before it did not end well")
 	// ErrUntold: an operation was begun, and nothing says whether it finished.
 	ErrUntold = errors.New("whether the command finished is not known")
 )

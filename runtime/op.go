@@ -39,6 +39,10 @@ type Op struct {
 	Show   string          // the line a person reads: the argv, or what is made of what
 	Pos    syntax.Position // where the plan asked for it
 
+	// Statement is from where it is called as a statement of its own, whose answer nobody
+	// uses, and whose builtin looks at none: it may go [Ahead]. nil: the answer is waited for.
+	Statement starlark.CallStack
+
 	// Looks and Alters say what of its host the operation observes, be it by
 	// Run or by Predict, and what it may alter: absolute paths, each with all
 	// that lies below it. nil is everything, [Nothing] nothing. By them a

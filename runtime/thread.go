@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 )
 
 // contextKey is the one thread-local that infra uses. Nothing else rides on a
@@ -20,6 +21,24 @@ func ContextOf(t *starlark.Thread) context.Context {
 		return context.Background()
 	}
 	return ctx
+}
+
+type statementsKey struct{}
+
+// WithStatements gives ctx what tells of a call in a plan, by its parenthesis, whether it is
+// a statement of its own.
+func WithStatements(ctx context.Context, is func(syntax.Position) bool) context.Context {
+	return context.WithValue(ctx, statementsKey{}, is)
+}
+
+// StatementOf is from where the builtin that t runs is called, if that is a statement of its
+// own; else nil.
+func StatementOf(t *starlark.Thread) starlark.CallStack {
+	is, ok := ContextOf(t).Value(statementsKey{}).(func(syntax.Position) bool)
+	if !ok || !is(t.CallFrame(1).Pos) {
+		return nil
+	}
+	return t.CallStack()
 }
 
 type printKey struct{}

@@ -36,7 +36,7 @@ func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
 	var states alterations // of what fn could alter, wherever it may fail in a run
 	ctx, doubt := runtime.WithDoubt(c.Context(), func() { states.add(captured(a.Fn)) })
 	runtime.SetContext(c.Thread, ctx)
-	v, err := starlark.Call(c.Thread, a.Fn, nil, nil)
+	v, err := runtime.CallBack(c.Thread, a.Fn, nil)
 	runtime.SetContext(c.Thread, c.Context())
 	if err != nil && (c.Context().Err() != nil || !catchable(err)) {
 		return nil, err

@@ -36,7 +36,7 @@ func (s switching) check(c *call.Call, fn starlark.Callable) error {
 	}
 	runtime.SetContext(c.Thread, runtime.WithReadsOnly(c.Context(), "a check of nix.switch"))
 	defer runtime.SetContext(c.Thread, c.Context())
-	v, err := starlark.Call(c.Thread, fn, args, nil)
+	v, err := runtime.CallBack(c.Thread, fn, args)
 	if err != nil {
 		return err
 	}

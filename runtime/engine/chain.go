@@ -18,7 +18,9 @@ type policy struct {
 
 // policies are stacked in this order, the first outermost. Order is meaning:
 //
-//   - scoped first: what a plan may not ask for is refused before it becomes a
+//   - ahead first: nothing of an operation is looked at while another one is to be waited
+//     for;
+//   - scoped next: what a plan may not ask for is refused before it becomes a
 //     record of something that was tried;
 //   - reviewed after scoped, which knows the plainer reason, and before all that
 //     leaves a trace: what nobody reviewed is not even begun. Outside replayed,
@@ -39,6 +41,7 @@ type policy struct {
 //   - located and scrubbed inside announced: the journal gets the error as
 //     people will see it, and no secret in it.
 var policies = []policy{
+	{"ahead", ahead},
 	{"scoped", scoped},
 	{"reviewed", reviewed},
 	{"replayed", replayed},
@@ -58,6 +61,18 @@ func (r *run) chain(act runtime.Do) runtime.Do {
 		do = policies[i].wrap(r, do)
 	}
 	return do
+}
+
+// ahead lets the plan's code go on while an operation goes on whose answer nobody uses. What
+// was carried out before, or may have to be carried out again, is gone through one by one.
+func ahead(r *run, next runtime.Do) runtime.Do {
+	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
+		t := taskOf(ctx)
+		if r.file.Preview || t.check != nil || t.replay != nil && !t.replay.live || t.retries() > 0 && !op.Repeatable {
+			op.Statement = nil
+		}
+		return runtime.AheadOf(ctx).Do(ctx, op, next)
+	}
 }
 
 // scoped refuses what the code that asks may not do: a check only reads, and
@@ -205,5 +220,7 @@ func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 	if op.Human {
 		return taskOf(ctx).run.human(ctx, op)
 	}
-	return op.Run(ctx, outputOf(ctx))
+	res, err := op.Run(ctx, outputOf(ctx))
+	_ = runtime.EarlyOf(ctx).AfterOthers() // the journal gets their ends in order
+	return res, err
 }

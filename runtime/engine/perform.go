@@ -143,9 +143,13 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 	}
 	ctx, cancel := t.bound(ctx)
 	defer cancel()
-	ctx = runtime.WithAttempt(withTask(ctx, t))
+	ctx = runtime.WithAhead(runtime.WithAttempt(withTask(ctx, t)), r.stop)
 	t.reviewed = 0
+	ahead := runtime.AheadOf(ctx)
 	ctx = runtime.WithPrint(ctx, func(text string) {
+		if !ahead.Well() {
+			return // in truth the code has not come so far
+		}
 		e := t.event(runtime.Logged)
 		e.Text = runtime.Scrub(text)
 		_ = r.emit(e) // a journal that is gone is noticed by the next operation

@@ -20,7 +20,8 @@ import (
 type replay struct {
 	reads, acts []journal.Op // that ended, in order
 	feats       []journal.Op // acts of attempts before the last, for what must not be repeated
-	cut         *journal.Op  // what was in flight; nil where nothing was
+	cuts        []journal.Op // what was in flight, in order: several where the step went ahead
+	judged      bool         // whether the first of them happened was put to a person
 	failed      *journal.Op  // why the step failed; nil where it did not, or not by what acts
 	lenient     bool         // what differs from them is carried out, and all that follows
 	live        bool         // past the last of them: from here on everything is carried out
@@ -34,28 +35,39 @@ func replayOf(past journal.Step, lenient bool) *replay {
 	retried := lastRetry(past)
 	for _, op := range past.Ops {
 		cut := op.Status == journal.InFlight || op.Status == runtime.Interrupted
+		if op.Status == runtime.Skipped {
+			continue // it was not even begun
+		}
 		if op.Effect == runtime.Read.String() {
 			if !cut && op.ID > retried {
 				rp.reads = append(rp.reads, op)
 			}
 			continue
 		}
-		rp.cut = nil // what comes after settled it
+		if !rp.wentAhead(op) {
+			rp.cuts = nil // what comes after settled it
+		}
 		switch {
 		case cut:
-			rp.cut = &op
+			rp.cuts = append(rp.cuts, op)
 		case op.ID > retried:
 			rp.acts = append(rp.superseded(op), op)
 		case op.Status == runtime.OK:
 			rp.feats = append(rp.feats, op)
 		}
 	}
-	if n := len(rp.acts); n > 0 && rp.cut == nil && past.Status != journal.Unfinished && rp.acts[n-1].Status != runtime.OK {
+	if n := len(rp.acts); n > 0 && rp.cuts == nil && past.Status != journal.Unfinished && rp.acts[n-1].Status != runtime.OK {
 		rp.failed = &rp.acts[n-1] // it is carried out again
 		rp.acts = rp.acts[:n-1]
 	}
 	rp.reads = rp.decisive()
 	return rp
+}
+
+// wentAhead says whether op was asked for while what is in flight was.
+func (rp *replay) wentAhead(op journal.Op) bool {
+	n := len(rp.cuts)
+	return n > 0 && op.Status == journal.InFlight && rp.cuts[n-1].Status == journal.InFlight && rp.cuts[n-1].Attempt == op.Attempt
 }
 
 // decisive are the reads before the last thing that was done: it may depend on
@@ -66,8 +78,8 @@ func (rp *replay) decisive() []journal.Op {
 	if n := len(rp.acts); n > 0 {
 		last = rp.acts[n-1].ID
 	}
-	if rp.cut != nil {
-		last = rp.cut.ID
+	if n := len(rp.cuts); n > 0 {
+		last = rp.cuts[n-1].ID
 	}
 	return slices.DeleteFunc(rp.reads, func(op journal.Op) bool { return op.ID > last })
 }
@@ -118,11 +130,14 @@ func replayed(r *run, next runtime.Do) runtime.Do {
 		case past != nil:
 			return past.answer(ctx, op, next)
 		}
-		t.replay.live = true
-		if t.replay.cut != nil && err == nil {
-			return r.settle(ctx, op, *t.replay.cut, next)
+		if len(t.replay.cuts) == 0 || err != nil {
+			t.replay.live = true
+			return t.once(ctx, op, next)
 		}
-		return t.once(ctx, op, next)
+		cut := t.replay.cuts[0]
+		t.replay.cuts = t.replay.cuts[1:]
+		t.replay.live = len(t.replay.cuts) == 0
+		return r.settle(ctx, op, cut, next)
 	}
 }
 
@@ -188,8 +203,8 @@ func (rp *replay) act(op runtime.Op) (*past, error) {
 		return &past{was}, nil
 	}
 	if len(rp.acts) == 0 {
-		if rp.cut != nil {
-			return nil, same(*rp.cut, op)
+		if len(rp.cuts) > 0 {
+			return nil, same(rp.cuts[0], op)
 		}
 		return nil, nil
 	}
@@ -223,7 +238,7 @@ func (rp *replay) again(n int, op runtime.Op) bool {
 	if n < len(rp.acts) {
 		return same(rp.acts[n], op) == nil
 	}
-	return rp.cut != nil && same(*rp.cut, op) == nil
+	return len(rp.cuts) > 0 && same(rp.cuts[0], op) == nil
 }
 
 // same says whether op is the operation that the journal has.

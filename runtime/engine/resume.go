@@ -74,6 +74,11 @@ func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next ru
 		return next(ctx, op)
 	}
 	choice := r.opts.InFlight
+	if rp := taskOf(ctx).replay; rp.judged {
+		choice = AskInFlight // what was said is about the first
+	} else {
+		rp.judged = true
+	}
 	if choice == AskInFlight {
 		var err error
 		if choice, err = r.askInFlight(ctx, op); err != nil {
@@ -81,6 +86,7 @@ func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next ru
 		}
 	}
 	if choice == InFlightAgain {
+		r.passOver(ctx)
 		r.close(ctx, cut, op, runtime.Interrupted, "carried out again")
 		return next(ctx, op)
 	}
@@ -109,6 +115,9 @@ func (r *run) lookedFor(op runtime.Op) runtime.Op {
 		fate, res, err := op.Settle(ctx, log)
 		switch {
 		case fate == runtime.Done:
+			if err != nil {
+				r.passOver(ctx)
+			}
 			return res, err
 		case err != nil && r.opts.InFlight == AskInFlight:
 			return runtime.Result{}, fmt.Errorf("finding out what became of it: %w; %w", err, runtime.ErrUntold)
@@ -116,6 +125,7 @@ func (r *run) lookedFor(op runtime.Op) runtime.Op {
 			if err := r.holdsFor(ctx, op); err != nil {
 				return runtime.Result{}, fmt.Errorf("it was not begun again: %w; %w", err, runtime.ErrUntold)
 			}
+			r.passOver(ctx)
 			return begin(ctx, log)
 		}
 		return runtime.Result{}, errNothingTells
@@ -143,6 +153,19 @@ func (r *run) askInFlight(ctx context.Context, op runtime.Op) (InFlight, error) 
 		}
 	}
 	return "", held
+}
+
+// passOver records that the operations which the step had asked for ahead were not begun,
+// since the one before them was not.
+func (r *run) passOver(ctx context.Context) {
+	t := taskOf(ctx)
+	for _, cut := range t.replay.cuts {
+		e := t.event(runtime.OpEnded)
+		e.Op = &runtime.OpEvent{ID: cut.ID, Op: runtime.Op{Name: cut.Name, Host: cut.Host, Effect: runtime.Change, Show: cut.Show}}
+		e.Status, e.Err = runtime.Skipped, runtime.ErrPassedOver
+		_ = r.emit(e) // a journal that is gone is noticed by the next operation
+	}
+	t.replay.cuts, t.replay.live = nil, true
 }
 
 // close records how an operation of the earlier process is taken to have ended.

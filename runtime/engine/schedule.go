@@ -406,6 +406,8 @@ func verdict(err error) runtime.Status {
 		return runtime.Interrupted
 	case errors.Is(err, runtime.ErrHeld):
 		return runtime.Held
+	case errors.Is(err, runtime.ErrPassedOver):
+		return runtime.Skipped
 	}
 	return runtime.Failed
 }

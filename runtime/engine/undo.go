@@ -105,7 +105,7 @@ func undoStep(t *task, result starlark.Value, n int) *runtime.Step {
 		undo.Locks = append(slices.Clone(s.Locks), fmt.Sprintf("%s, %d of %d", undo.Name, n%s.Parallel, s.Parallel))
 	}
 	undo.Fn = starlark.NewBuiltin("undo", func(thread *starlark.Thread, _ *starlark.Builtin, _ starlark.Tuple, _ []starlark.Tuple) (starlark.Value, error) {
-		_, err := starlark.Call(thread, s.Undo, args, nil)
+		_, err := runtime.CallBack(thread, s.Undo, args)
 		return starlark.None, err
 	})
 	if fn, ok := s.Undo.(*starlark.Function); ok {

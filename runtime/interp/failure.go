@@ -29,14 +29,27 @@ func (f *Failure) Unwrap() error { return f.Err }
 // failure makes a Failure of the interpreter's error.
 func failure(err error, files map[string]*source) *Failure {
 	f := &Failure{Msg: err.Error(), Hint: runtime.HintOf(err), Err: err}
+	var earlier *runtime.EarlierError
+	if errors.As(err, &earlier) {
+		f.Msg, f.Err = earlier.Error(), earlier.Err
+		f.at(earlier.Stack, files)
+		return f
+	}
 	var eval *starlark.EvalError
 	if !errors.As(err, &eval) {
 		return f
 	}
 	f.Err = eval.Unwrap()
 	f.Msg = eval.Msg
-	for i := len(eval.CallStack) - 1; i >= 0; i-- {
-		frame := eval.CallStack[i]
+	f.at(eval.CallStack, files)
+	f.Msg = strings.TrimPrefix(f.Msg, "Starlark computation cancelled: ")
+	return f
+}
+
+// at notes where the code was that failed.
+func (f *Failure) at(stack starlark.CallStack, files map[string]*source) {
+	for i := len(stack) - 1; i >= 0; i-- {
+		frame := stack[i]
 		src := files[frame.Pos.Filename()]
 		switch {
 		case src == nil: // a builtin, or Starlark's own
@@ -46,6 +59,4 @@ func failure(err error, files map[string]*source) *Failure {
 			f.Trace = append(f.Trace, fmt.Sprintf("%s in %s", frame.Pos, frame.Name))
 		}
 	}
-	f.Msg = strings.TrimPrefix(f.Msg, "Starlark computation cancelled: ")
-	return f
 }

@@ -25,20 +25,40 @@ func (f *File) start(pos syntax.Position) syntax.Position {
 	if src == nil || src.file == nil {
 		return pos
 	}
-	if start, ok := src.callStarts()[place{pos.Line, pos.Col}]; ok {
-		return start
+	if call, ok := src.calls()[place{pos.Line, pos.Col}]; ok {
+		return call.start
 	}
 	return pos
 }
 
-// callStarts returns where each call of a file begins, by its parenthesis.
-func callStarts(file *syntax.File) map[place]syntax.Position {
-	starts := map[place]syntax.Position{}
-	syntax.Walk(file, func(n syntax.Node) bool {
+// statement says whether the call whose parenthesis is at pos is a statement of its own.
+func (f *File) statement(pos syntax.Position) bool {
+	src := f.sources[pos.Filename()]
+	return src != nil && src.file != nil && src.calls()[place{pos.Line, pos.Col}].statement
+}
+
+// A callPlace is a call of a file.
+type callPlace struct {
+	start     syntax.Position
+	statement bool // and nothing else
+}
+
+// callPlaces returns the calls of a file by their parentheses.
+func callPlaces(file *syntax.File) map[place]callPlace {
+	calls := map[place]callPlace{}
+	add := func(n syntax.Node, statement bool) {
 		if c, ok := n.(*syntax.CallExpr); ok {
-			starts[place{c.Lparen.Line, c.Lparen.Col}], _ = c.Span()
+			at := place{c.Lparen.Line, c.Lparen.Col}
+			start, _ := c.Span()
+			calls[at] = callPlace{start, statement || calls[at].statement} // a statement comes before its expression
 		}
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		if s, ok := n.(*syntax.ExprStmt); ok {
+			add(s.X, true)
+		}
+		add(n, false)
 		return n != nil
 	})
-	return starts
+	return calls
 }

@@ -36,7 +36,7 @@ type source struct {
 	against string            // what for
 	sound   bool              // no problem was found in it so far
 
-	callStarts func() map[place]syntax.Position // made when first needed
+	calls func() map[place]callPlace // made when first needed
 }
 
 // A place is a position within one file.
@@ -121,7 +121,7 @@ func (s *sources) parse(name, text, sum string) *source {
 	src := &source{path: name, lines: strings.Split(text, "\n"), sum: sum, against: s.against}
 	before := len(s.reading.Problems())
 	defer func() { src.sound = len(s.reading.Problems()) == before }()
-	src.callStarts = sync.OnceValue(func() map[place]syntax.Position { return callStarts(src.file) })
+	src.calls = sync.OnceValue(func() map[place]callPlace { return callPlaces(src.file) })
 	rest := src.lines
 	for {
 		file, err := dialect.Parse(name, strings.Join(rest, "\n"), 0)

@@ -31,12 +31,16 @@ func newThread(ctx, stop context.Context, name string, steps uint64) (*starlark.
 		t.Cancel(fmt.Sprintf("more than %d steps of computation: is there a loop without end?", maxSteps))
 	}
 	t.Print = func(t *starlark.Thread, msg string) { runtime.Print(ctx, msg) }
-	if runtime.ReadingFrom(ctx) != nil {
-		starlarktime.SetNow(t, func() (time.Time, error) {
+	starlarktime.SetNow(t, func() (time.Time, error) {
+		if runtime.ReadingFrom(ctx) != nil {
 			return time.Time{}, runtime.WithHint(errors.New("time.now looks at the clock, and reading a file must not"),
 				"call it inside a step")
-		})
-	}
+		}
+		if err := runtime.AheadOf(ctx).Wait(); err != nil {
+			return time.Time{}, err
+		}
+		return time.Now(), nil
+	})
 	if stop == nil {
 		stop = ctx
 	}
@@ -50,9 +54,9 @@ func newThread(ctx, stop context.Context, name string, steps uint64) (*starlark.
 // Call runs a function of a plan. Builtins see ctx; the code between them ends
 // when ctx ends or, sooner, when stop does. The error is a *[Failure].
 func (f *File) Call(ctx, stop context.Context, name string, fn starlark.Callable, args starlark.Tuple) (starlark.Value, error) {
-	thread, release := newThread(ctx, stop, name, f.steps)
+	thread, release := newThread(runtime.WithStatements(ctx, f.statement), stop, name, f.steps)
 	defer release()
-	v, err := starlark.Call(thread, fn, args, nil)
+	v, err := runtime.CallBack(thread, fn, args)
 	if err == nil {
 		return v, nil
 	}

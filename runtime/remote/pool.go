@@ -272,10 +272,8 @@ func (p *Pool) Run(ctx context.Context, h *runtime.Host, cmd Command) (Exit, err
 	if err != nil {
 		return Exit{}, err
 	}
-	if c.suits(cmd) {
-		if exit, ran, err := c.inShell(ctx, cmd, line); ran {
-			return exit, err
-		}
+	if exit, ran, err := c.inShell(ctx, cmd, line); ran {
+		return exit, err
 	}
 	if !cmd.Reads {
 		defer c.changed()

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,15 +32,21 @@ type shell struct {
 
 	session session
 	streams [2]marked     // by stdout and stderr
-	over    chan struct{} // closed when the session has ended
+	gone    chan struct{} // closed when the session has ended
 	ending  ending        // how
 
 	mu      sync.Mutex
 	started int // how many streams have
 	noise   tail
-	job     *shellJob
-	ended   func(ending)  // notes that nothing of the job is left
-	heard   time.Duration // when the last job ended, by the unsleeping clock
+	sent    []*shellCommand // one after another, since nothing was under way
+	at      [2]int          // which of them each stream belongs to
+	over    [2]int          // how many of them have ended, as each stream says
+	left    bool            // something of them may still print
+	halted  bool            // it begins no more
+	nothing func(ending)    // notes that nothing of them is left
+	heard   time.Duration   // when it said last that nothing is under way, by the unsleeping clock
+	outbox  []byte          // what it is to be told, and what
+	telling bool            // somebody tells it already
 }
 
 // freshFor is how long after its last word a shell is taken to be there. Later it is
@@ -53,35 +60,29 @@ const (
 	stderr
 )
 
-// A shellJob is commands that a shell runs one after another, each where the one before
-// it has ended well.
-type shellJob struct {
-	commands []*shellCommand
-	at       [2]int // which command each stream belongs to
-	ended    int    // how many streams are at their end
-	all      chan struct{}
-	left     bool // something of it may still print
-}
-
-// A shellCommand is one command of a job, and what became of it.
+// A shellCommand is one command of a shell, and what became of it.
 type shellCommand struct {
-	line   string
-	to     [2]io.Writer
-	passed int           // how many streams are behind it
-	told   chan struct{} // closed when the host has said what became of it
+	shell *shell
+	line  string
+	after bool // it is begun only where the one before it has ended well
+	to    [2]io.Writer
+	told  chan struct{} // closed when the host has said what became of it
+
 	begun  bool
 	noise  tail // what was said before it began
 	status int
 	vain   bool // it was not even tried
+	last   bool // nothing else was under way when it had ended
 }
 
-func newShellCommand(line string, out, diag io.Writer) *shellCommand {
-	return &shellCommand{line: line, to: [2]io.Writer{out, diag}, told: make(chan struct{}), noise: tail{limit: noiseLimit}}
+func newShellCommand(s *shell, line string, cmd Command, gate *gate) *shellCommand {
+	out, diag := gate.writer(cmd.Stdout, &s.session.output), gate.writer(cmd.Stderr, &s.session.output)
+	return &shellCommand{shell: s, line: line, to: [2]io.Writer{out, diag}, told: make(chan struct{}), noise: tail{limit: noiseLimit}}
 }
 
 // openShell begins a shell in a session that begin makes.
 func (c *conn) openShell(ctx context.Context, begin func(context.Context, string) (*channel, error)) *shell {
-	s := &shell{conn: c, era: c.eraNow(), ready: make(chan struct{}), over: make(chan struct{}), noise: tail{limit: noiseLimit}}
+	s := &shell{conn: c, era: c.eraNow(), ready: make(chan struct{}), gone: make(chan struct{}), noise: tail{limit: noiseLimit}}
 	mark := "\x1e" + rand.Text()
 	for i := range s.streams {
 		s.streams[i] = marked{mark: []byte(mark), text: func(p []byte) { s.text(i, p) }, says: func(words []string) { s.says(i, words) }}
@@ -110,7 +111,7 @@ func (s *shell) follow(copied <-chan struct{}) {
 	if s.ending.exited {
 		s.session.drain(copied, func() bool { return true })
 	}
-	close(s.over)
+	close(s.gone)
 	s.session.conn.end(s.session.ch)
 	s.mu.Lock()
 	started := s.started == len(s.streams)
@@ -144,10 +145,10 @@ func (s *shell) writer(stream int) io.Writer {
 	switch {
 	case s.started < len(s.streams):
 		return &s.noise
-	case s.job == nil:
+	case s.at[stream] >= len(s.sent):
 		return nil // of a daemon that a command has left
 	}
-	c := s.job.commands[s.job.at[stream]]
+	c := s.sent[s.at[stream]]
 	if stream == stderr && !c.begun {
 		return &c.noise
 	}
@@ -166,48 +167,44 @@ func (s *shell) says(stream int, words []string) {
 		}
 		return
 	}
-	j := s.job
-	if j == nil {
-		return
+	if s.at[stream] >= len(s.sent) || s.over[stream] >= len(s.sent) {
+		return // it says more than it was asked
 	}
-	switch c := j.commands[j.at[stream]]; words[0] {
-	case "begin":
-		c.begun = true
-		go s.session.input.Write([]byte("\n")) // see answer
+	switch words[0] {
 	case "next":
-		j.at[stream]++
-		c.pass()
+		s.at[stream]++
+	case "begin":
+		s.sent[s.at[stream]].begun = true
+		s.tell("\n") // see answer
 	case "end":
+		c := s.sent[s.over[stream]]
 		if len(words) == 3 {
 			c.status, _ = strconv.Atoi(words[1]) // the shell's own words
-			j.left = words[2] != "0"
+			s.left = words[2] != "0"
 		}
-		c.pass()
-		if j.ended++; j.ended == len(s.streams) {
-			s.heard = now()
-			j.end()
-			if !j.left {
-				s.ended(ending{exited: true, status: c.status})
-				s.job = nil
-			}
-		}
-	}
-}
-
-// pass notes that a stream is behind the command.
-func (c *shellCommand) pass() {
-	if c.passed++; c.passed == 2 {
-		close(c.told)
-	}
-}
-
-// end tells those whose command was not reached.
-func (j *shellJob) end() {
-	for _, c := range j.commands[j.at[stdout]+1:] {
+		s.ended(stream, c)
+	case "skip":
+		c := s.sent[s.over[stream]]
 		c.vain = true
-		close(c.told)
+		s.ended(stream, c)
 	}
-	close(j.all)
+}
+
+// ended notes what a stream says of the end of a command. The caller holds mu.
+func (s *shell) ended(stream int, c *shellCommand) {
+	s.over[stream]++
+	n := s.over[stream]
+	if s.over[1-stream] < n {
+		return // that stream may have more of it
+	}
+	if n == len(s.sent) {
+		c.last, s.heard = true, now()
+		if !s.left {
+			s.nothing(ending{exited: true, status: c.status})
+			s.sent = nil
+		}
+	}
+	close(c.told)
 }
 
 // retire ends a shell that runs nothing, without waiting for it.
@@ -220,38 +217,91 @@ func (s *shell) retire() {
 	}()
 }
 
-// send hands a job over.
-func (s *shell) send(commands []*shellCommand) *shellJob {
-	j := &shellJob{commands: commands, all: make(chan struct{})}
+// send has a command run. Nothing is under way.
+func (s *shell) send(c *shellCommand) {
 	s.mu.Lock()
-	s.job, s.ended = j, s.session.conn.pool.underWay.begin(s.session.conn.endpoint)
-	s.mu.Unlock()
-	var lines strings.Builder
-	fmt.Fprintln(&lines, len(commands))
-	for _, c := range commands {
-		fmt.Fprintln(&lines, c.line)
+	defer s.mu.Unlock()
+	s.sent, s.at, s.over, s.left = []*shellCommand{c}, [2]int{}, [2]int{}, false
+	s.nothing = s.session.conn.pool.underWay.begin(s.session.conn.endpoint)
+	s.tell("first " + c.line + "\n")
+}
+
+// sendAfter has a command run where the one before it ends well, if that was sent last and
+// may still be under way. Otherwise it says no.
+func (s *shell) sendAfter(before, c *shellCommand) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.sent)
+	if n == 0 || s.sent[n-1] != before || s.over[stdout] == n && s.over[stderr] == n || s.left || s.halted {
+		return false
 	}
-	go io.WriteString(&s.session.input, lines.String()) // blocks while the network does
-	return j
+	c.after = true
+	s.sent = append(s.sent, c)
+	s.tell("after " + c.line + "\n")
+	return true
+}
+
+// halt has no further command begun.
+func (s *shell) halt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.halted {
+		s.halted = true
+		s.tell("halt\n")
+	}
+}
+
+// tell writes to the shell without waiting for the network. The caller holds mu.
+func (s *shell) tell(text string) {
+	s.outbox = append(s.outbox, text...)
+	if s.telling {
+		return
+	}
+	s.telling = true
+	go func() {
+		for {
+			s.mu.Lock()
+			text := s.outbox
+			s.outbox, s.telling = nil, len(text) > 0
+			s.mu.Unlock()
+			if len(text) == 0 {
+				return
+			}
+			_, _ = s.session.input.Write(text) // its end is told by the session
+		}
+	}()
 }
 
 // await waits until the host has said what became of a command. Where ctx ends first,
-// it is ended, and with it the shell.
-func (s *shell) await(ctx context.Context, c *shellCommand) error {
-	select {
-	case <-c.told:
-		return nil
-	case <-s.over:
-		return s.lost()
-	case <-ctx.Done():
+// it is ended, and with it the shell; where stop does, what was not begun is not.
+func (c *shellCommand) await(ctx context.Context, stop <-chan struct{}) error {
+	s := c.shell
+	for {
+		select {
+		case <-c.told:
+			return nil
+		case <-s.gone:
+			return s.lost(c)
+		case <-stop:
+			stop = nil
+			if c.after {
+				s.halt()
+			}
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
 	go s.session.input.close() // blocks while the network does
 	late := time.NewTimer(s.session.conn.pool.config.Grace + afterGrace)
 	defer late.Stop()
 	select {
-	case <-s.over:
-		if s.ending.err != nil {
-			return fmt.Errorf("%w; %w", context.Cause(ctx), s.ending.err)
+	case <-s.gone:
+		switch err := s.lost(c); {
+		case errors.Is(err, runtime.ErrPassedOver):
+			return err
+		case s.ending.err != nil:
+			return fmt.Errorf("%w; %w", context.Cause(ctx), err)
 		}
 		return context.Cause(ctx)
 	case <-late.C:
@@ -261,9 +311,14 @@ func (s *shell) await(ctx context.Context, c *shellCommand) error {
 }
 
 // lost is the error of a command whose shell ended before it said how the command did.
-func (s *shell) lost() error {
-	if s.ending.err != nil {
+func (s *shell) lost(c *shellCommand) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.ending.err != nil:
 		return s.ending.err
+	case c.after && !c.begun:
+		return runtime.ErrPassedOver
 	}
 	return fmt.Errorf("the shell that ran the command on %s has ended; %w", s.session.conn.endpoint, runtime.ErrUntold)
 }

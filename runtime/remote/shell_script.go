@@ -2,16 +2,17 @@ package remote
 
 // shellRuns runs commands one after another in one session, and ends with our end of it.
 //
-// It reads a line "MARK GRACE" (in tenths of a second), and then jobs: a line with how
-// many commands a job has, and a line of shell for each that sets its environment, its
-// folder and "$@". A command is begun when the one before it in its job has ended well.
-// A line "halt" has no further one begun; empty lines are none.
+// It reads a line "MARK GRACE" (in tenths of a second), and then commands: a line each,
+// of a word and of shell that sets its environment, its folder and "$@". One that is led
+// by "first" is begun in any case; one that is led by "after", where the one before it was
+// begun and has ended with 0. Behind a line "halt" none is begun; empty lines are none.
 //
-// MARK is nothing that a command prints. What the shell says itself is led by it, a
-// line each: on standard output and on standard error "start", "next" when a command
-// has ended well and another one follows, "end" when none does; on standard error
-// "begin" before what a command says, and after "end" the exit status, and 1 where
-// something of the job is left that may still print.
+// MARK is nothing that a command prints. What the shell says itself is led by it, a line
+// each: on standard output and on standard error "start", "next" before what one of
+// "after" says, and for each command, in order, "end", or "skip" where it was not begun;
+// on standard error "begin" before what a command says, and after "end" the exit status,
+// and 1 where something of it, or of one before it, is left that may still print. The end
+// of a command may come behind the beginning of the next one.
 //
 // Four processes have to do with it. One reads our lines. One runs the commands, in
 // the foreground, for the reasons that [wrapper] gives, and its rules hold for this
@@ -20,7 +21,8 @@ package remote
 //
 //	x PID     the one that runs commands
 //	p PID     a command, which has its group
-//	r STATUS  a job has ended
+//	r STATUS  it has ended
+//	s         a command was not begun
 //	h, e      we want no further command; our end is gone
 //	d         nothing more will run
 //
@@ -38,6 +40,7 @@ __q() {
  if IFS=" " read -r __p __x </proc/self/stat; then echo $1 $__p; else /bin/sh -c "echo $1 \$PPID"; fi >&4;
 };
 __c() {
+ if [ $__w = after ]; then printf "%s next\n" "$__m" >&7; printf "%s next\n" "$__m" >&8; fi;
  __q p; exec >&7 2>&8 4>&- 7>&- 8>&-; eval "$__y";
  command -v "$1" >/dev/null || { echo "$1 is not installed (not on PATH)" >&2; exit 127; };
  printf "%s begin\n" "$__m" >&2;
@@ -50,17 +53,10 @@ __c() {
    echo e >&4;
   } <&3 3<&- 7>&- 8>&- &
  } | {
-  exec 3<&-; trap "__h=1" USR1; __h=; __q x;
-  while [ -z "$__h" ] && IFS= read -r __n; do
-   __v=0;
-   while [ $__n -gt 0 ] && IFS= read -r __y; do
-    __n=$((__n - 1));
-    if [ -n "$__h" ] || [ $__v -ne 0 ]; then continue; fi;
-    ( __c ) </dev/null; __v=$?;
-    if [ $__v -eq 0 ] && [ $__n -gt 0 ] && [ -z "$__h" ]; then
-     printf "%s next\n" "$__m" >&7; printf "%s next\n" "$__m" >&8;
-    fi;
-   done;
+  exec 3<&-; trap "__h=1" USR1; __h= __v=0; __q x;
+  while IFS=" " read -r __w __y; do
+   if [ -n "$__h" ] || { [ $__w = after ] && [ $__v -ne 0 ]; }; then __v=1; echo s >&4; continue; fi;
+   ( __c ) </dev/null; __v=$?;
    echo r $__v >&4;
   done;
  };
@@ -72,7 +68,8 @@ __c() {
   x) __e=$__v; [ -z "$__z" ] || kill -USR1 $__e;;
   p) __p=$__v; __l="$__l $__v"; [ "$__z" != e ] || break;;
   r) __f=0; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
-   __p= __l=; printf "%s end\n" "$__m" >&7; printf "%s end %s %s\n" "$__m" $__v $__f >&8;;
+   [ $__f = 1 ] || __l=; __p=; printf "%s end\n" "$__m" >&7; printf "%s end %s %s\n" "$__m" $__v $__f >&8;;
+  s) printf "%s skip\n" "$__m" >&7; printf "%s skip\n" "$__m" >&8;;
   h|e) __z=$__a; kill -USR1 $__e; if [ $__a = e ] && [ -n "$__p" ]; then break; fi;;
   d) break;;
  esac; done;

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -197,7 +198,7 @@ func FuzzMarked(f *testing.F) {
 	})
 }
 
-// TestShellUnderEachShell: whatever /bin/sh is, it says of each job what became of it.
+// TestShellUnderEachShell: whatever /bin/sh is, it says of each command what became of it.
 func TestShellUnderEachShell(t *testing.T) {
 	t.Parallel()
 	for name, argv := range shells(t) {
@@ -214,29 +215,42 @@ func TestShellUnderEachShell(t *testing.T) {
 			must(t, child.Start())
 			_, err = io.WriteString(stdin, "MARK 10\n")
 			must(t, err)
-			for _, job := range []string{"1\nset -- sh -c 'echo out; echo diag >&2; exit 3'\n\n", "1\nset -- no-such-program\n"} {
-				_, err = io.WriteString(stdin, job)
+			for _, commands := range [][]string{
+				{"first set -- sh -c 'echo out; echo diag >&2; exit 3'\n\n", "after set -- echo never\n", "after set -- echo never\n"},
+				{"first set -- sh -c 'echo 1; exec sleep .1'\n", "after set -- sh -c 'echo 2; echo two >&2'\n"},
+				{"first set -- no-such-program\n", "after set -- echo never\n"},
+			} {
+				_, err = io.WriteString(stdin, strings.Join(commands, ""))
 				must(t, err)
-				select {
-				case <-diag.came:
-				case <-time.After(hang):
-					_ = child.Process.Kill()
+				for range commands {
+					select {
+					case <-diag.came:
+					case <-time.After(hang):
+						_ = child.Process.Kill()
+					}
 				}
 			}
 			must(t, stdin.Close())
 			_ = child.Wait() // its status says nothing
 			said := strings.NewReplacer(" units\n", "\n", " plain\n", "\n").Replace(diag.said.String())
-			if want := "MARK start\nout\nMARK end\nMARK end\n"; out.String() != want {
-				t.Errorf("standard output %q, want %q", &out, want)
-			}
-			if want := started + "\nMARK start\nMARK begin\ndiag\nMARK end 3 0\nno-such-program is not installed (not on PATH)\nMARK end 127 0\n"; said != want {
-				t.Errorf("standard error %q, want %q", said, want)
+			for _, x := range []struct{ what, got, want string }{
+				{"standard output", ends.ReplaceAllString(out.String(), ""), "MARK start\nout\n1\nMARK next\n2\n"},
+				{"its ends", strings.Join(ends.FindAllString(out.String(), -1), ""), "MARK end\nMARK skip\nMARK skip\nMARK end\nMARK end\nMARK end\nMARK skip\n"},
+				{"standard error", ends.ReplaceAllString(said, ""), started + "\nMARK start\nMARK begin\ndiag\nMARK begin\nMARK next\nMARK begin\ntwo\nno-such-program is not installed (not on PATH)\n"},
+				{"its ends", strings.Join(ends.FindAllString(said, -1), ""), "MARK end 3 0\nMARK skip\nMARK skip\nMARK end 0 0\nMARK end 0 0\nMARK end 127 0\nMARK skip\n"},
+			} {
+				if x.got != x.want {
+					t.Errorf("%s: %q, want %q", x.what, x.got, x.want)
+				}
 			}
 		})
 	}
 }
 
-// untilEnd tells of each job that has ended.
+// ends are the lines that may come behind what the next command says.
+var ends = regexp.MustCompile("MARK (end|skip).*\\n")
+
+// untilEnd tells of each command that has ended.
 type untilEnd struct {
 	said  bytes.Buffer // not embedded: its ReadFrom would go past Write
 	ended int
@@ -245,7 +259,7 @@ type untilEnd struct {
 
 func (u *untilEnd) Write(p []byte) (int, error) {
 	n, err := u.said.Write(p)
-	for ; u.ended < bytes.Count(u.said.Bytes(), []byte("MARK end ")); u.ended++ {
+	for ; u.ended < len(ends.FindAll(u.said.Bytes(), -1)); u.ended++ {
 		u.came <- struct{}{}
 	}
 	return n, err

@@ -118,7 +118,7 @@ func (c *conn) shell(ctx context.Context, cmd Command) *shell {
 // there asks the host whether it is, where it has said nothing for a while.
 func (s *shell) there(ctx context.Context) bool {
 	select {
-	case <-s.over:
+	case <-s.gone:
 		return false
 	default:
 	}
@@ -136,7 +136,7 @@ func (s *shell) there(ctx context.Context) bool {
 	select {
 	case err := <-asked:
 		return err == nil
-	case <-s.over:
+	case <-s.gone:
 	case <-ctx.Done():
 	}
 	return false
@@ -149,43 +149,84 @@ func (c *conn) suits(cmd Command) bool {
 }
 
 // inShell runs a command, of which line is the [prelude], in a shell, and says no where
-// there is none.
+// there is none. Behind what its step has asked for before, it need not wait for that.
 func (c *conn) inShell(ctx context.Context, cmd Command, line string) (exit Exit, ran bool, err error) {
-	s := c.shell(ctx, cmd)
-	if s == nil {
-		return Exit{}, false, nil
-	}
-	if cmd.Unit != "" && s.units {
-		c.keepShell(s)
-		return Exit{}, false, nil
-	}
+	early := runtime.EarlyOf(ctx)
 	gate := &gate{}
 	defer gate.shut()
-	x := newShellCommand(line, gate.writer(cmd.Stdout, &s.session.output), gate.writer(cmd.Stderr, &s.session.output))
-	j := s.send([]*shellCommand{x})
-	err = s.await(ctx, x)
+	x := c.follow(early, cmd, line, gate)
+	if x == nil {
+		if err := early.AfterOthers(); err != nil {
+			return Exit{}, true, err
+		}
+		if x = c.alone(ctx, cmd, line, gate); x == nil {
+			return Exit{}, false, nil
+		}
+	}
+	early.HandOver(x)
+	err = x.await(ctx, early.Stopped())
 	attempt := runtime.AttemptOf(ctx)
 	if !cmd.Reads {
 		c.dropShell()
-		c.owned(s, attempt)
+		c.owned(x.shell, attempt)
 	}
 	if err != nil {
 		return Exit{}, true, err
 	}
-	s.finish(ctx, j, cmd.Reads || attempt != nil)
-	if !x.begun {
+	if x.last {
+		x.shell.finish(ctx, cmd.Reads || attempt != nil)
+	}
+	switch {
+	case x.vain:
+		return Exit{}, true, runtime.ErrPassedOver
+	case !x.begun:
 		return Exit{}, true, c.notStarted(job{}, x.report())
 	}
 	return Exit{Code: x.status, Signal: signalOf(x.status)}, true, nil
 }
 
-// finish reads for a while what the job has left behind prints. A shell of which
-// nothing is left is kept where it may be.
-func (s *shell) finish(ctx context.Context, j *shellJob, keep bool) {
-	<-j.all
+// follow sends a command behind the one that its step has asked for before, and returns
+// nil where that cannot be.
+func (c *conn) follow(early *runtime.Early, cmd Command, line string, gate *gate) *shellCommand {
+	before, ok := early.Before().(*shellCommand)
+	if !ok || before.shell.session.conn != c || !c.suits(cmd) {
+		return nil
+	}
+	x := newShellCommand(before.shell, line, cmd, gate)
+	if !before.shell.sendAfter(before, x) {
+		return nil
+	}
+	return x
+}
+
+// alone sends a command to a shell that runs nothing else, and returns nil where there is
+// none for it.
+func (c *conn) alone(ctx context.Context, cmd Command, line string, gate *gate) *shellCommand {
+	if !c.suits(cmd) {
+		return nil
+	}
+	s := c.shell(ctx, cmd)
 	switch {
-	case j.left:
-	case keep:
+	case s == nil:
+		return nil
+	case cmd.Unit != "" && s.units:
+		c.keepShell(s)
+		return nil
+	}
+	x := newShellCommand(s, line, cmd, gate)
+	s.send(x)
+	return x
+}
+
+// finish reads for a while what the commands have left behind prints. A shell of which
+// nothing is left is kept where it may be.
+func (s *shell) finish(ctx context.Context, keep bool) {
+	s.mu.Lock()
+	left, halted := s.left, s.halted
+	s.mu.Unlock()
+	switch {
+	case left:
+	case keep && !halted:
 		s.conn.keepShell(s)
 		return
 	default:
@@ -194,7 +235,7 @@ func (s *shell) finish(ctx context.Context, j *shellJob, keep bool) {
 	}
 	s.session.input.close()
 	select {
-	case <-s.over:
+	case <-s.gone:
 	case <-ctx.Done():
 	}
 }

@@ -59,9 +59,6 @@ func (f *following) plainly(ctx context.Context, cmd Command, line string) (exit
 	if err != nil {
 		return Exit{}, true, err
 	}
-	if !c.suits(cmd) {
-		return Exit{}, false, nil
-	}
 	exit, ran, err = c.inShell(ctx, cmd, line)
 	if ran && f.number == 1 { // else an earlier one may have left something
 		f.pool.traceless.Store(f.key(), nil)

@@ -120,6 +120,14 @@ func (c *Call) Change(op runtime.Op) (runtime.Result, error) {
 	return c.ask(op, runtime.Change)
 }
 
+// Ahead is Do for a builtin that hands on the operation's value and does no more. Where
+// it is called as a statement of its own, the plan's code may go on before the answer is
+// there, as [runtime.Ahead] says; the value is None then.
+func (c *Call) Ahead(op runtime.Op) (starlark.Value, error) {
+	op.Statement = runtime.StatementOf(c.Thread)
+	return c.Value(op)
+}
+
 func (c *Call) ask(op runtime.Op, e runtime.Effect) (runtime.Result, error) {
 	c.asked = true
 	op.Effect, op.Pos = e, c.Pos

@@ -66,6 +66,9 @@ func (r Request) Ask(c *call.Call, host string, run Runner) (starlark.Value, err
 		}
 		op.Forget = func(ctx context.Context) { r.Units.forget(ctx, r.Sudo) }
 	}
+	if r.Units != nil && r.Check && r.Timeout == 0 { // a timeout does not count what comes before
+		return c.Ahead(op)
+	}
 	return c.Value(op)
 }
 
