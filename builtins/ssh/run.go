@@ -15,6 +15,7 @@ var runSpec = call.Spec{
 	Effect: runtime.Change,
 	Doc: "Runs a command on a host. It is taken to change the host unless reads = True says that it only observes; " +
 		"a dry run carries out what only observes. What it would print is not known in a dry run otherwise, unless the plan says what to assume. " +
+		"Consecutive commands of a step that are statements of their own are sent without waiting for the answers; each is begun only where the one before it has succeeded. " +
 		"Commands of one step may share a login: what one of them changes in the login's own files, such as ~/.zshenv, the next step sees. " +
 		"As root on a host with systemd it goes on where infra is interrupted or loses the host, and infra resume waits for it.",
 	Returns: "command_result",

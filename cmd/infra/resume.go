@@ -65,7 +65,8 @@ operations are answered from the journal up to the first that had not ended. A
 question to a person (step(human = ...)) that was not answered is asked again.
 
 An operation that was in flight may or may not have happened. What may be
-repeated is; about anything else a person is asked, or says it with --in-flight.
+repeated is; about anything else a person is asked, or says it with --in-flight,
+of each step about one: the next in line is then held until it is said again.
 An operation that differs from the one in the journal stops the step and shows
 both. Plans that changed since are refused, unless --accept-changes carries out
 what differs. RUN is a run's id, a part of it that no other id has, or last.
@@ -90,7 +91,7 @@ what differs. RUN is a run's id, a part of it that no other id has, or last.
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.accept, "accept-changes", false, "go on although the plan's files changed, and carry out what differs")
-	fl.StringVar(&f.inFlight, "in-flight", "", "what to make of operations that were in flight: done or again")
+	fl.StringVar(&f.inFlight, "in-flight", "", "what to make of the operation of each step that was in flight, the first where there were several: done or again")
 	fl.BoolVar(&f.yes, "yes", false, "answer the steps' questions with yes")
 	fl.BoolVar(&f.json, "json", false, "print one JSON object for each event on stdout")
 	fl.StringVar(&f.junit, "junit", "", "write the result to this file as JUnit XML, however it ends")

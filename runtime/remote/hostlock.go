@@ -29,7 +29,7 @@ type HostLock struct{ *holding }
 //   - after the lease, 30 seconds, where the host hears no more of us: it then
 //     ends the connection, and so its commands, first.
 //
-// The lock costs one round trip, and one session of the connection for as long
+// The lock costs two round trips, and one session of the connection for as long
 // as it is held; a host must allow two (sshd's MaxSessions).
 //
 // Where another holds it the error is a [LockedError]. Lock does not wait.
@@ -52,7 +52,7 @@ func (p *Pool) lock(ctx context.Context, h *runtime.Host, holder Holder, l lease
 		c.dropShell()
 		return p.underWay.alone(c.endpoint)
 	}
-	go g.run(c, lockHead(holder, words, l.length, p.config.Grace))
+	go g.run(c, lockArgs(holder, words, l.length, p.config.Grace))
 	c.prepareShell()
 	err = g.await(ctx)
 	if err == nil {
@@ -67,9 +67,10 @@ func (p *Pool) lock(ctx context.Context, h *runtime.Host, holder Holder, l lease
 	return nil, err
 }
 
-// Release frees the lock, or this share of it. It returns when the host has
-// said so: whoever comes next finds it free. The error of a lock that was lost
-// before is why it was.
+// Release frees the lock, or this share of it. It returns when the host has been told,
+// where no command of ours can be left there: whoever comes next finds it free, since a
+// host looks for a while before it refuses. The error of a lock that was lost before is
+// why it was.
 func (l *HostLock) Release() error { return l.release() }
 
 // Lost is closed when the lock can no longer be vouched for: its process or
@@ -135,7 +136,7 @@ func (p *Pool) askLock(ctx context.Context, h *runtime.Host, script string, abou
 	}
 	said := &lockReport{}
 	_, err = c.run(ctx, job{
-		script: script, input: strings.NewReader(lockHead(about, "", hostLease.length, grace)), stderr: said, grace: p.config.Grace,
+		script: script, args: lockArgs(about, "", hostLease.length, grace), stderr: said, grace: p.config.Grace,
 	})
 	return said, err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +31,7 @@ type holding struct {
 	said  *lockReport
 	taken chan struct{} // closed when the host has said that it is ours
 	freed chan struct{} // closed when the host is to be told at once that it is free
+	told  chan struct{} // closed when the host has been told all that there is to say
 	lost  chan struct{}
 	ended chan struct{} // closed when the session has ended
 	err   error         // how, once it has
@@ -45,7 +45,7 @@ type holding struct {
 
 func newHolding(p *Pool, h *runtime.Host, holder Holder, l lease) *holding {
 	g := &holding{pool: p, host: h.Name, holder: holder, lease: l, shares: 1,
-		taken: make(chan struct{}), freed: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{})}
+		taken: make(chan struct{}), freed: make(chan struct{}), told: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{})}
 	g.said = &lockReport{held: func() { close(g.taken) }, renewed: g.answered}
 	g.ctx, g.end = context.WithCancelCause(p.ctx)
 	holdings.add(g)
@@ -63,11 +63,12 @@ func now() time.Duration {
 }
 
 // run takes the lock and holds it until the holding is ended.
-func (g *holding) run(c *conn, head string) {
-	renewals := make(lines, renewalsAhead)
-	go g.hold(renewals)
+func (g *holding) run(c *conn, args []string) {
+	renewals := lines{make(chan string, renewalsAhead), sync.OnceFunc(func() { close(g.told) })}
+	go g.hold(renewals.ahead)
+	g.begin()
 	_, err := c.run(g.ctx, job{
-		script: lockScript, input: io.MultiReader(atFirst(g.begin), strings.NewReader(head), renewals), stderr: g.said,
+		script: lockScript, args: args, input: renewals, stderr: g.said,
 		grace: g.pool.config.Grace + 2*time.Second, // the host waits for commands of the connection
 	})
 	g.err = err
@@ -77,15 +78,7 @@ func (g *holding) run(c *conn, head string) {
 	g.end(errReleased)
 }
 
-// atFirst is an empty input that tells when it is read.
-type atFirst func()
-
-func (f atFirst) Read([]byte) (int, error) {
-	f()
-	return 0, io.EOF
-}
-
-// begin notes when the host was asked: it cannot count from before that.
+// begin notes when the host is asked: it cannot count from before that.
 func (g *holding) begin() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -118,12 +111,16 @@ func (g *holding) refusal() error {
 }
 
 // lines are an input, line by line.
-type lines chan string
+type lines struct {
+	ahead chan string
+	over  func() // is called when all of them have been passed on
+}
 
 // Read needs room for a line, as whoever transfers an input has.
 func (l lines) Read(p []byte) (int, error) {
-	line, open := <-l
+	line, open := <-l.ahead
 	if !open {
+		l.over()
 		return 0, io.EOF
 	}
 	return copy(p, line), nil
@@ -135,7 +132,7 @@ const renewalsAhead = 8
 
 // hold lets the host hear of us, the first time when it last has by the taking of the
 // lock, and gives the lock up when the host may have. What is said last is that it is free.
-func (g *holding) hold(renewals lines) {
+func (g *holding) hold(renewals chan<- string) {
 	defer close(renewals)
 	select {
 	case <-g.taken:
@@ -159,7 +156,7 @@ func (g *holding) hold(renewals lines) {
 			}
 		case <-g.freed:
 			select {
-			case renewals <- "free\n": // release waits for the answer
+			case renewals <- "free\n":
 			case <-g.ctx.Done():
 			}
 			return
@@ -170,7 +167,7 @@ func (g *holding) hold(renewals lines) {
 }
 
 // renew asks the host for an answer.
-func (g *holding) renew(renewals lines) {
+func (g *holding) renew(renewals chan<- string) {
 	g.mu.Lock()
 	n := len(g.sent)
 	g.sent = append(g.sent, now())
@@ -245,8 +242,8 @@ func (g *holding) release() error {
 		g.end(errReleased)
 		return err
 	}
-	if g.alone() {
-		g.free()
+	if g.alone() && g.free() {
+		return nil
 	}
 	g.end(errReleased)
 	<-g.ended
@@ -256,17 +253,19 @@ func (g *holding) release() error {
 	return fmt.Errorf("releasing the lock of %s: %w", g.host, g.err)
 }
 
-// free tells the host that nothing of ours is left to wait for, and waits until
-// the lock's process has ended: a round trip. Where the host does not answer,
-// the end of the session tells it the rest.
-func (g *holding) free() {
+// free tells the host that nothing of ours is left to wait for, and says whether that is
+// on its way: the answer, a round trip later, is not waited for. Where none comes, the end
+// of the session tells the host the rest.
+func (g *holding) free() bool {
 	close(g.freed)
-	late := time.NewTimer(afterGrace)
-	defer late.Stop()
+	end := time.AfterFunc(afterGrace, func() { g.end(errReleased) })
+	context.AfterFunc(g.ctx, func() { end.Stop() })
 	select {
+	case <-g.told:
+		return true
 	case <-g.ended:
-	case <-late.C:
 	}
+	return false
 }
 
 // holdings are those of this process. A pool that comes to a machine by two

@@ -1,9 +1,9 @@
 package remote
 
 import (
-	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,16 +28,17 @@ import (
 // flock, what reads the renewals and a sleep. So on the way to it, and from it,
 // the shell's own commands do, and others are for trouble.
 //
-// The texts follow the rules of [wrapper], and read, like [putScript], one line
-// of shell from standard input, which sets:
+// The texts follow the rules of [wrapper]. They get, as arguments, so that a host need not
+// be waited for before it is sent them:
 //
-//	__u  the line [started], kept out of the argument list, where it marks a command
 //	__t  the token
-//	__h  the holder's words
 //	__q  how long a tick is, in seconds, and __l how many of them make the lease
 //	__g  the grace of commands, in tenths of a second
+//	__h  the holder's words
+//
+// The line [started] is put together, since it marks a command in an argument list.
 const lockCommon = `
-IFS= read -r __c && eval "$__c" || exit 125;
+__t=$1 __q=$2 __l=$3 __g=$4 __h=$5 __u=infra-command-starte; __u=${__u}d;
 trap "" PIPE;
 __d=${INFRA_LOCK_DIR:-/tmp/infra.lock};
 __f() { printf "%s\n" "$__u" "fail $1" >&2; exit 1; };
@@ -87,7 +88,7 @@ umask 022;`
 // lockOther looks whether somebody else holds the lock, and ends with who does,
 // and for how many seconds, where the host tells that by one clock that nobody
 // sets. Who holds it but has not said so, or not to the end, may be about to;
-// the one who has only looked is gone in a moment.
+// the one who has only looked, or has just been told that it is free, is gone in a moment.
 const lockOther = `
 __busy() {
  __p=${__x#busy * } __y=; __b ${__p%% *}; IFS=" ." read -r __y __z 2>/dev/null </proc/uptime;
@@ -99,7 +100,7 @@ until __k $__o >/dev/null 2>&1; do
  __y=$?;
  [ $__y -eq 1 ] || { __x=$(__k $__o 2>&1) && break; __f "flock on $__d: $__x (exit status $__y)"; };
  __x=$(__w); __i=$((__i + 1));
- case $__i,$__x in *"}"|2[1-9],*) __busy;; esac;
+ case $__i,$__x in [12],*) ;; *"}"|2[1-9],*) __busy;; esac;
  sleep .1 || { sleep 1; __i=$((__i + 9)); };
 done;`
 
@@ -144,7 +145,7 @@ __z() {
 // the input frees the lock. The line "free" does at once: who says it knows that
 // no command of the connection is left.
 // The lease counts sleeps, not time: clocks are set. One that was under way when
-// a renewal came counts, as part of the tick more that [lockHead] gives.
+// a renewal came counts, as part of the tick more that [lockArgs] give.
 //
 // Standard input is read by a child, because only wait is sure to be
 // interrupted by a signal. No child but the short-lived inherits 9.
@@ -202,12 +203,15 @@ const (
 // lockTicks is in how many sleeps a lease is counted.
 const lockTicks = 10
 
-// lockHead is what the scripts read first.
-func lockHead(h Holder, words string, lease, grace time.Duration) string {
+// lockArgs are the arguments of the scripts, for any login shell: of the words, which are
+// JSON, no quote and no exclamation mark is left, and no doubled backslash.
+func lockArgs(h Holder, words string, lease, grace time.Duration) []string {
 	tick := max(lease.Seconds()/lockTicks, 0.01)
-	return script("__u="+quote(started), "__t="+quote(h.Token), "__h="+quote(words),
+	return []string{
+		h.Token, strconv.FormatFloat(math.Ceil(tick*100)/100, 'f', -1, 64),
 		// One tick more: the host must not be done counting before we are, and
 		// a renewal may fall between a sleep and its being counted.
-		"__q="+strconv.FormatFloat(math.Ceil(tick*100)/100, 'f', -1, 64), fmt.Sprintf("__l=%d", lockTicks+1),
-		fmt.Sprintf("__g=%d", max(1, grace/(100*time.Millisecond)))) + "\n"
+		strconv.Itoa(lockTicks + 1), strconv.FormatInt(int64(max(1, grace/(100*time.Millisecond))), 10),
+		strings.NewReplacer(`\\`, `\u005c`, `'`, `\u0027`, `!`, `\u0021`).Replace(words),
+	}
 }

@@ -37,23 +37,19 @@ func lockScripted(t *testing.T, shell []string, text, folder string, h Holder, l
 	t.Helper()
 	c := &lockChild{held: make(chan struct{}), ended: make(chan struct{})}
 	c.said = &lockReport{held: func() { close(c.held) }}
-	text = oneWord(text, false)
-	text = strings.TrimSuffix(text[strings.Index(text, "'")+1:], "'")
-	c.cmd = exec.Command(shell[0], append(shell[1:len(shell):len(shell)], "-c", text)...)
+	line, err := h.words()
+	must(t, err)
+	args := append([]string{"-c", joined(text), "sh"}, lockArgs(h, line, l.length, 100*time.Millisecond)...)
+	c.cmd = exec.Command(shell[0], append(shell[1:len(shell):len(shell)], args...)...)
 	c.cmd.Env = append(os.Environ(), "INFRA_LOCK_DIR="+folder, "SSH_CONNECTION="+folder) // commands of no other test are its connection's
 	c.cmd.Stderr = &announced{next: c.said, answer: func() {}}
 	if as != 0 {
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: as, Gid: as}}
 	}
 	c.cmd.WaitDelay = hang
-	var err error
 	c.stdin, err = c.cmd.StdinPipe()
 	must(t, err)
 	must(t, c.cmd.Start())
-	line, err := h.words()
-	must(t, err)
-	_, err = io.WriteString(c.stdin, lockHead(h, line, l.length, 100*time.Millisecond))
-	must(t, err)
 	go func() { _ = c.cmd.Wait(); close(c.ended) }()
 	t.Cleanup(func() { c.stdin.Close(); <-c.ended })
 	return c
@@ -349,10 +345,20 @@ func TestLockScriptsAreOneWord(t *testing.T) {
 	for _, login := range []string{"fish", "tcsh", "zsh", "mksh", "bash", "dash"} {
 		path, err := exec.LookPath(login)
 		must(t, err)
-		child := exec.Command(path, "-c", oneWord(lockScript, false))
+		h := tokenOf(0)
+		h.User = "o'brien! \\ \"x\" $HOME `id` \\\\ é漢 100%"
+		words, err := h.words()
+		must(t, err)
+		args := lockArgs(h, words, time.Second, time.Second)
+		got, err := exec.Command(path, "-c", oneWord(`printf %s "$5"`, false, args...)).Output()
+		must(t, err)
+		if there := parseHolder(h.Token + " 1 " + string(got)); there.User != h.User || there.Plan != h.Plan {
+			t.Errorf("%s makes %q of %q", login, got, words)
+		}
+		child := exec.Command(path, "-c", oneWord(lockScript, false, args...))
 		var said bytes.Buffer
 		child.Env, child.Stderr = append(os.Environ(), "INFRA_LOCK_DIR="+folder), &said
-		child.Stdin = strings.NewReader(lockHead(tokenOf(0), "{}", time.Second, time.Second) + "0\n")
+		child.Stdin = strings.NewReader("0\n")
 		must(t, child.Run())
 		if !regexp.MustCompile("^" + started + "\nheld [0-9a-f-]+\nok 0\n$").MatchString(said.String()) {
 			t.Errorf("%s: %q", login, &said)

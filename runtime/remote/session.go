@@ -32,14 +32,19 @@ const afterGrace = 2 * time.Second
 // itself by [started].
 type job struct {
 	script         string
+	args           []string  // of the script, which any login shell takes in single quotes; see light
 	sudo           bool      // as root, unless the login is root already
-	input          io.Reader // what the script reads first
+	input          io.Reader // what the script reads first; nil is nothing
 	stdout, stderr io.Writer
 	grace          time.Duration
 	// farewell is what the script is told when ctx ends early, and has read all
 	// of its input; nil is nothing. The end of its input follows.
 	farewell func(cause error) string
 }
+
+// light says whether the script has its head in its arguments, and prints nothing on
+// standard output, as one does that there is of each host for as long as a run goes on.
+func (j job) light() bool { return j.args != nil }
 
 // A report is what came back of a job that the host carried out.
 type report struct {
@@ -84,7 +89,7 @@ const exitNotFound = 127
 // carryOut runs a job. It returns an error where no exit status came back, with
 // what was heard of the job all the same.
 func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
-	ch, err := c.begin(ctx, oneWord(j.script, j.sudo))
+	ch, err := c.begin(ctx, oneWord(j.script, j.sudo, j.args...))
 	if err != nil {
 		return report{}, err
 	}
@@ -93,10 +98,7 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	s := &session{conn: c, ch: ch, input: input{ch: ch}, ended: make(chan ending, 1)}
 	go s.listen()
 	sent := make(chan struct{})
-	go func() {
-		transfer(&s.input, j.input, headRead) // its end is no end of the stream: that would end the command
-		close(sent)
-	}()
+	go s.send(j, sent)
 	s.leave = func() {
 		if j.farewell != nil && ready(sent) {
 			io.WriteString(&s.input, j.farewell(context.Cause(ctx)))
@@ -107,7 +109,11 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	defer gate.shut()
 	stderr := &announced{next: gate.writer(j.stderr, &s.output), answer: func() { s.answer(sent) }}
 	copied := make(chan struct{})
-	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
+	if j.light() {
+		go s.copyStderr(stderr, copied)
+	} else {
+		go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
+	}
 	end, err := s.await(ctx, j.grace)
 	ended(end)
 	if end.exited {
@@ -220,12 +226,26 @@ func (s *session) ending(r *ssh.Request) (ending, bool) {
 	return ending{}, false
 }
 
+// send sends a job its input, the head of which is in one packet.
+func (s *session) send(j job, sent chan<- struct{}) {
+	defer close(sent)
+	first := headRead
+	if j.light() {
+		first = smallRead
+	}
+	if j.input != nil {
+		transfer(&s.input, j.input, first) // its end is no end of the stream: that would end the command
+	}
+}
+
+func (s *session) copyStderr(stderr io.Writer, done chan<- struct{}) {
+	pour(stderr, s.ch.Stderr())
+	close(done)
+}
+
 func (s *session) copyOutput(stdout, stderr io.Writer, done chan<- struct{}) {
 	diag := make(chan struct{})
-	go func() {
-		pour(stderr, s.ch.Stderr())
-		close(diag)
-	}()
+	go s.copyStderr(stderr, diag)
 	pour(stdout, s.ch)
 	<-diag
 	close(done)

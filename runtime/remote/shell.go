@@ -83,12 +83,13 @@ func newShellCommand(s *shell, line string, cmd Command, gate *gate) *shellComma
 // openShell begins a shell in a session that begin makes.
 func (c *conn) openShell(ctx context.Context, begin func(context.Context, string) (*channel, error)) *shell {
 	s := &shell{conn: c, era: c.eraNow(), ready: make(chan struct{}), gone: make(chan struct{}), noise: tail{limit: noiseLimit}}
-	mark := "\x1e" + rand.Text()
+	mark := rand.Text()
 	for i := range s.streams {
-		s.streams[i] = marked{mark: []byte(mark), text: func(p []byte) { s.text(i, p) }, says: func(words []string) { s.says(i, words) }}
+		s.streams[i] = marked{mark: []byte("\x1e" + mark), text: func(p []byte) { s.text(i, p) }, says: func(words []string) { s.says(i, words) }}
 	}
 	go func() {
-		ch, err := begin(ctx, shellLine())
+		tenths := max(1, c.pool.config.Grace/(100*time.Millisecond))
+		ch, err := begin(ctx, oneWord(shellRuns, false, mark, strconv.FormatInt(int64(tenths), 10)))
 		if err != nil {
 			s.fail(err)
 			return
@@ -97,13 +98,10 @@ func (c *conn) openShell(ctx context.Context, begin func(context.Context, string
 		go s.session.listen()
 		copied := make(chan struct{})
 		go s.session.copyOutput(&s.streams[stdout], &s.streams[stderr], copied)
-		fmt.Fprintf(&s.session.input, "%s %d\n", mark, max(1, ch.on.pool.config.Grace/(100*time.Millisecond)))
 		s.follow(copied)
 	}()
 	return s
 }
-
-var shellLine = sync.OnceValue(func() string { return oneWord(shellRuns, false) })
 
 // follow waits for the session's end.
 func (s *shell) follow(copied <-chan struct{}) {

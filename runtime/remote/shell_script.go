@@ -2,13 +2,13 @@ package remote
 
 // shellRuns runs commands one after another in one session, and ends with our end of it.
 //
-// It reads a line "MARK GRACE" (in tenths of a second), and then commands: a line each,
-// of a word and of shell that sets its environment, its folder and "$@". One that is led
+// Its arguments are MARK and GRACE (in tenths of a second). It reads commands, a line each:
+// a word, and shell that sets its environment, its folder and "$@". One that is led
 // by "first" is begun in any case; one that is led by "after", where the one before it was
 // begun and has ended with 0. Behind a line "halt" none is begun; empty lines are none.
 //
-// MARK is nothing that a command prints. What the shell says itself is led by it, a line
-// each: on standard output and on standard error "start", "next" before what one of
+// MARK, behind the byte 036, is nothing that a command prints. What the shell says itself
+// is led by the two, a line each: on standard output and on standard error "start", "next" before what one of
 // "after" says, and for each command, in order, "end", or "skip" where it was not begun;
 // on standard error "begin" before what a command says, and after "end" the exit status,
 // and 1 where something of it, or of one before it, is left that may still print. The end
@@ -29,21 +29,21 @@ package remote
 // The fourth waits for them. It has the text in its arguments, [started] too, by which
 // the holder of a lock finds what may be under way.
 const shellRuns = `
-IFS=" " read -r __m __g || exit 125;
+__m=$1 __g=$2;
 if command -v setsid >/dev/null; then __s=setsid;
 elif command -v perl >/dev/null; then __s="perl|-e|use POSIX;setsid;exec{\$ARGV[0]}@ARGV"; IFS="|"; fi;
 __o=plain; if [ -d /run/systemd/system ] && [ -O /proc/1 ] && command -v systemd-run >/dev/null; then __o=units; fi;
 echo ` + started + ` >&2;
 exec 3<&0 7>&1 8>&2 </dev/null 2>/dev/null;
-printf "%s start\n" "$__m" >&7; printf "%s start %s\n" "$__m" $__o >&8;
+printf "\036%s start\n" "$__m" >&7; printf "\036%s start %s\n" "$__m" $__o >&8;
 __q() {
  if IFS=" " read -r __p __x </proc/self/stat; then echo $1 $__p; else /bin/sh -c "echo $1 \$PPID"; fi >&4;
 };
 __c() {
- if [ $__w = after ]; then printf "%s next\n" "$__m" >&7; printf "%s next\n" "$__m" >&8; fi;
+ if [ $__w = after ]; then printf "\036%s next\n" "$__m" >&7; printf "\036%s next\n" "$__m" >&8; fi;
  __q p; exec >&7 2>&8 4>&- 7>&- 8>&-; eval "$__y";
  command -v "$1" >/dev/null || { echo "$1 is not installed (not on PATH)" >&2; exit 127; };
- printf "%s begin\n" "$__m" >&2;
+ printf "\036%s begin\n" "$__m" >&2;
  exec $__s "$@";
 };
 {
@@ -68,8 +68,8 @@ __c() {
   x) __e=$__v; [ -z "$__z" ] || kill -USR1 $__e;;
   p) __p=$__v; __l="$__l $__v"; [ "$__z" != e ] || break;;
   r) __f=0; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
-   [ $__f = 1 ] || __l=; __p=; printf "%s end\n" "$__m" >&7; printf "%s end %s %s\n" "$__m" $__v $__f >&8;;
-  s) printf "%s skip\n" "$__m" >&7; printf "%s skip\n" "$__m" >&8;;
+   [ $__f = 1 ] || __l=; __p=; printf "\036%s end\n" "$__m" >&7; printf "\036%s end %s %s\n" "$__m" $__v $__f >&8;;
+  s) printf "\036%s skip\n" "$__m" >&7; printf "\036%s skip\n" "$__m" >&8;;
   h|e) __z=$__a; kill -USR1 $__e; if [ $__a = e ] && [ -n "$__p" ]; then break; fi;;
   d) break;;
  esac; done;

@@ -205,7 +205,7 @@ func TestShellUnderEachShell(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			text := strings.ReplaceAll(joined(shellRuns), "/bin/sh", strings.Join(argv, " "))
-			child := exec.Command(argv[0], append(slices.Clone(argv[1:]), "-c", text)...)
+			child := exec.Command(argv[0], append(slices.Clone(argv[1:]), "-c", text, "sh", "MARK", "10")...)
 			child.WaitDelay = hang
 			var out bytes.Buffer
 			diag := &untilEnd{came: make(chan struct{}, 2)}
@@ -213,8 +213,6 @@ func TestShellUnderEachShell(t *testing.T) {
 			stdin, err := child.StdinPipe()
 			must(t, err)
 			must(t, child.Start())
-			_, err = io.WriteString(stdin, "MARK 10\n")
-			must(t, err)
 			for _, commands := range [][]string{
 				{"first set -- sh -c 'echo out; echo diag >&2; exit 3'\n\n", "after set -- echo never\n", "after set -- echo never\n"},
 				{"first set -- sh -c 'echo 1; exec sleep .1'\n", "after set -- sh -c 'echo 2; echo two >&2'\n"},
@@ -234,10 +232,10 @@ func TestShellUnderEachShell(t *testing.T) {
 			_ = child.Wait() // its status says nothing
 			said := strings.NewReplacer(" units\n", "\n", " plain\n", "\n").Replace(diag.said.String())
 			for _, x := range []struct{ what, got, want string }{
-				{"standard output", ends.ReplaceAllString(out.String(), ""), "MARK start\nout\n1\nMARK next\n2\n"},
-				{"its ends", strings.Join(ends.FindAllString(out.String(), -1), ""), "MARK end\nMARK skip\nMARK skip\nMARK end\nMARK end\nMARK end\nMARK skip\n"},
-				{"standard error", ends.ReplaceAllString(said, ""), started + "\nMARK start\nMARK begin\ndiag\nMARK begin\nMARK next\nMARK begin\ntwo\nno-such-program is not installed (not on PATH)\n"},
-				{"its ends", strings.Join(ends.FindAllString(said, -1), ""), "MARK end 3 0\nMARK skip\nMARK skip\nMARK end 0 0\nMARK end 0 0\nMARK end 127 0\nMARK skip\n"},
+				{"standard output", ends.ReplaceAllString(out.String(), ""), "\x1eMARK start\nout\n1\n\x1eMARK next\n2\n"},
+				{"its ends", strings.Join(ends.FindAllString(out.String(), -1), ""), "\x1eMARK end\n\x1eMARK skip\n\x1eMARK skip\n\x1eMARK end\n\x1eMARK end\n\x1eMARK end\n\x1eMARK skip\n"},
+				{"standard error", ends.ReplaceAllString(said, ""), started + "\n\x1eMARK start\n\x1eMARK begin\ndiag\n\x1eMARK begin\n\x1eMARK next\n\x1eMARK begin\ntwo\nno-such-program is not installed (not on PATH)\n"},
+				{"its ends", strings.Join(ends.FindAllString(said, -1), ""), "\x1eMARK end 3 0\n\x1eMARK skip\n\x1eMARK skip\n\x1eMARK end 0 0\n\x1eMARK end 0 0\n\x1eMARK end 127 0\n\x1eMARK skip\n"},
 			} {
 				if x.got != x.want {
 					t.Errorf("%s: %q, want %q", x.what, x.got, x.want)
@@ -248,7 +246,7 @@ func TestShellUnderEachShell(t *testing.T) {
 }
 
 // ends are the lines that may come behind what the next command says.
-var ends = regexp.MustCompile("MARK (end|skip).*\\n")
+var ends = regexp.MustCompile("\x1eMARK (end|skip).*\\n")
 
 // untilEnd tells of each command that has ended.
 type untilEnd struct {

@@ -81,13 +81,17 @@ exec 3<&0 7>&1 8>&2 2>/dev/null;
 }`
 
 // oneWord is the command line by which a login shell becomes /bin/sh running
-// script, as root by sudo where asked.
-func oneWord(script string, sudo bool) string {
+// script, as root by sudo where asked. The rules for the script hold for its arguments.
+func oneWord(script string, sudo bool, args ...string) string {
 	exec := "exec /bin/sh -c '"
 	if sudo {
 		exec = "exec sudo -n /bin/sh -c '"
 	}
-	return exec + joined(script) + "'"
+	line := exec + joined(script) + "'"
+	if len(args) > 0 {
+		line += " sh '" + strings.Join(args, "' '") + "'"
+	}
+	return line
 }
 
 // joined is a script on one line.
