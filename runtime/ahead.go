@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,7 @@ import (
 // order, each only where the one before it ended well. Whatever else the attempt asks for
 // waits for them; so does its end.
 type Ahead struct {
-	stop context.Context
+	ctx, stop context.Context // of the attempt; with the end of stop nothing is begun any more
 
 	mu      sync.Mutex
 	pending []*Early
@@ -29,7 +30,7 @@ type aheadKey struct{}
 
 // WithAhead lets an attempt of a step go ahead. When stop ends, nothing is begun any more.
 func WithAhead(ctx, stop context.Context) context.Context {
-	return context.WithValue(ctx, aheadKey{}, &Ahead{stop: stop})
+	return context.WithValue(ctx, aheadKey{}, &Ahead{ctx: ctx, stop: stop})
 }
 
 // AheadOf is the attempt's that asks. Its methods may be called where there is none.
@@ -69,8 +70,8 @@ func (a *Ahead) settle() {
 		}
 		switch {
 		case a.failed != nil || e.err == nil:
-		case errors.Is(e.err, ErrPassedOver): // though nothing has failed before it
-			a.failed = &EarlierError{fmt.Errorf("not started: %w", context.Cause(a.stop)), e.statement}
+		case errors.Is(e.err, ErrPassedOver) && cmp.Or(context.Cause(a.stop), context.Cause(a.ctx)) != nil:
+			a.failed = &EarlierError{fmt.Errorf("not started: %w", cmp.Or(context.Cause(a.stop), context.Cause(a.ctx))), e.statement}
 		default:
 			a.failed = &EarlierError{e.err, e.statement}
 		}
@@ -127,8 +128,9 @@ type Early struct {
 	host      string
 	statement starlark.CallStack
 
+	once   sync.Once
 	handed chan struct{} // closed by HandOver
-	begun  any           // what it was called with
+	begun  any           // what it was called with first
 	over   chan struct{} // closed when what follows is known
 
 	result  Result
@@ -158,8 +160,10 @@ func (e *Early) carryOut(ctx context.Context, op Op, do Do) {
 // coming.
 func (e *Early) HandOver(begun any) {
 	if e != nil {
-		e.begun = begun
-		close(e.handed)
+		e.once.Do(func() {
+			e.begun = begun
+			close(e.handed)
+		})
 	}
 }
 

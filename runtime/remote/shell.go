@@ -41,7 +41,8 @@ type shell struct {
 	sent    []*shellCommand // one after another, since nothing was under way
 	at      [2]int          // which of them each stream belongs to
 	over    [2]int          // how many of them have ended, as each stream says
-	left    bool            // something of them may still print
+	left    bool            // something of them may still print, or the shell is spoilt
+	worst   int             // the highest exit status of them
 	halted  bool            // it begins no more
 	nothing func(ending)    // notes that nothing of them is left
 	heard   time.Duration   // when it said last that nothing is under way, by the unsleeping clock
@@ -72,6 +73,7 @@ type shellCommand struct {
 	noise  tail // what was said before it began
 	status int
 	vain   bool // it was not even tried
+	away   bool // since it needs another shell
 	last   bool // nothing else was under way when it had ended
 }
 
@@ -178,12 +180,13 @@ func (s *shell) says(stream int, words []string) {
 		c := s.sent[s.over[stream]]
 		if len(words) == 3 {
 			c.status, _ = strconv.Atoi(words[1]) // the shell's own words
+			s.worst = max(s.worst, c.status)
 			s.left = words[2] != "0"
 		}
 		s.ended(stream, c)
-	case "skip":
+	case "skip", "away":
 		c := s.sent[s.over[stream]]
-		c.vain = true
+		c.vain, c.away = true, words[0] == "away"
 		s.ended(stream, c)
 	}
 }
@@ -198,7 +201,7 @@ func (s *shell) ended(stream int, c *shellCommand) {
 	if n == len(s.sent) {
 		c.last, s.heard = true, now()
 		if !s.left {
-			s.nothing(ending{exited: true, status: c.status})
+			s.nothing(ending{exited: true, status: s.worst})
 			s.sent = nil
 		}
 	}
@@ -219,7 +222,7 @@ func (s *shell) retire() {
 func (s *shell) send(c *shellCommand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent, s.at, s.over, s.left = []*shellCommand{c}, [2]int{}, [2]int{}, false
+	s.sent, s.at, s.over, s.left, s.worst = []*shellCommand{c}, [2]int{}, [2]int{}, false, 0
 	s.nothing = s.session.conn.pool.underWay.begin(s.session.conn.endpoint)
 	s.tell("first " + c.line + "\n")
 }
@@ -230,7 +233,7 @@ func (s *shell) sendAfter(before, c *shellCommand) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := len(s.sent)
-	if n == 0 || s.sent[n-1] != before || s.over[stdout] == n && s.over[stderr] == n || s.left || s.halted {
+	if n == 0 || s.sent[n-1] != before || s.left || s.halted {
 		return false
 	}
 	c.after = true
@@ -278,8 +281,13 @@ func (c *shellCommand) await(ctx context.Context, stop <-chan struct{}) error {
 		select {
 		case <-c.told:
 			return nil
-		case <-s.gone:
-			return s.lost(c)
+		case <-s.gone: // what it has said before counts, and who has ended it
+			if ready(c.told) {
+				return nil
+			}
+			if ctx.Err() == nil {
+				return s.lost(c)
+			}
 		case <-stop:
 			stop = nil
 			if c.after {

@@ -9,10 +9,14 @@ package remote
 //
 // MARK, behind the byte 036, is nothing that a command prints. What the shell says itself
 // is led by the two, a line each: on standard output and on standard error "start", "next" before what one of
-// "after" says, and for each command, in order, "end", or "skip" where it was not begun;
+// "after" says, and for each command, in order, "end", or, where it was not begun, "skip", or "away" if
+// only because of the shell;
 // on standard error "begin" before what a command says, and after "end" the exit status,
-// and 1 where something of it, or of one before it, is left that may still print. The end
-// of a command may come behind the beginning of the next one.
+// and 1 where something of it, or of one before it, is left that may still print, or where
+// it has spoilt the shell. The end of a command may come behind the beginning of the next one.
+//
+// A command spoils it that makes the output of all of them one that does not wait
+// (O_NONBLOCK), as node and ssh may: the next ones would lose what they print. Linux tells.
 //
 // Four processes have to do with it. One reads our lines. One runs the commands, in
 // the foreground, for the reasons that [wrapper] gives, and its rules hold for this
@@ -21,8 +25,8 @@ package remote
 //
 //	x PID     the one that runs commands
 //	p PID     a command, which has its group
-//	r STATUS  it has ended
-//	s         a command was not begun
+//	r STATUS  it has ended; a 1 behind it: and has spoilt the shell
+//	s WORD    a command was not begun, and what is said of it
 //	h, e      we want no further command; our end is gone
 //	d         nothing more will run
 //
@@ -46,6 +50,9 @@ __c() {
  printf "\036%s begin\n" "$__m" >&2;
  exec $__s "$@";
 };
+__n() {
+ while read -r __x __z; do case $__x$__z in flags:*[4567]???) return 0;; esac; done </proc/self/fdinfo/$1; return 1;
+};
 {
  {
   {
@@ -53,23 +60,25 @@ __c() {
    echo e >&4;
   } <&3 3<&- 7>&- 8>&- &
  } | {
-  exec 3<&-; trap "__h=1" USR1; __h= __v=0; __q x;
+  exec 3<&-; trap "__h=1" USR1; __h= __o= __v=0; __q x;
   while IFS=" " read -r __w __y; do
-   if [ -n "$__h" ] || { [ $__w = after ] && [ $__v -ne 0 ]; }; then __v=1; echo s >&4; continue; fi;
+   if [ -n "$__h" ] || { [ $__w = after ] && [ $__v -ne 0 ]; }; then __v=1; echo s skip >&4; continue; fi;
+   if [ -n "$__o" ]; then echo s away >&4; continue; fi;
    ( __c ) </dev/null; __v=$?;
-   echo r $__v >&4;
+   if __n 7 || __n 8; then __o=1; fi;
+   echo r $__v $__o >&4;
   done;
  };
  echo d >&4;
 } 4>&1 | {
  exec 3<&-; IFS=" "; __p= __e= __z= __l=;
  __k() { kill -$1 -$__p || kill -$1 $__p; };
- while read -r __a __v; do case $__a in
+ while read -r __a __v __o; do case $__a in
   x) __e=$__v; [ -z "$__z" ] || kill -USR1 $__e;;
   p) __p=$__v; __l="$__l $__v"; [ "$__z" != e ] || break;;
-  r) __f=0; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
+  r) __f=${__o:-0}; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
    [ $__f = 1 ] || __l=; __p=; printf "\036%s end\n" "$__m" >&7; printf "\036%s end %s %s\n" "$__m" $__v $__f >&8;;
-  s) printf "\036%s skip\n" "$__m" >&7; printf "\036%s skip\n" "$__m" >&8;;
+  s) printf "\036%s %s\n" "$__m" $__v >&7; printf "\036%s %s\n" "$__m" $__v >&8;;
   h|e) __z=$__a; kill -USR1 $__e; if [ $__a = e ] && [ -n "$__p" ]; then break; fi;;
   d) break;;
  esac; done;

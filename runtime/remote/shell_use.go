@@ -73,6 +73,16 @@ func (c *conn) dropShell() {
 	}
 }
 
+// dropOther ends the shell that is kept, unless it is s, which a later command has left.
+func (c *conn) dropOther(s *shell) {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	if c.idle != nil && c.idle != s {
+		c.idle.retire()
+		c.idle = nil
+	}
+}
+
 // changed notes, after what is no command of a shell, that the host is another one than
 // those shells know that began before.
 func (c *conn) changed() {
@@ -155,26 +165,23 @@ func (c *conn) inShell(ctx context.Context, cmd Command, line string) (exit Exit
 	gate := &gate{}
 	defer gate.shut()
 	x := c.follow(early, cmd, line, gate)
-	if x == nil {
+	if x != nil {
+		early.HandOver(x)
+		if err := c.told(ctx, early, cmd, x); err != nil {
+			return Exit{}, true, err
+		}
+	}
+	if x == nil || x.away {
 		if err := early.AfterOthers(); err != nil {
 			return Exit{}, true, err
 		}
 		if x = c.alone(ctx, cmd, line, gate); x == nil {
 			return Exit{}, false, nil
 		}
-	}
-	early.HandOver(x)
-	err = x.await(ctx, early.Stopped())
-	attempt := runtime.AttemptOf(ctx)
-	if !cmd.Reads {
-		c.dropShell()
-		c.owned(x.shell, attempt)
-	}
-	if err != nil {
-		return Exit{}, true, err
-	}
-	if x.last {
-		x.shell.finish(ctx, cmd.Reads || attempt != nil)
+		early.HandOver(x)
+		if err := c.told(ctx, early, cmd, x); err != nil {
+			return Exit{}, true, err
+		}
 	}
 	switch {
 	case x.vain:
@@ -183,6 +190,20 @@ func (c *conn) inShell(ctx context.Context, cmd Command, line string) (exit Exit
 		return Exit{}, true, c.notStarted(job{}, x.report())
 	}
 	return Exit{Code: x.status, Signal: signalOf(x.status)}, true, nil
+}
+
+// told waits for the host to say what became of a command, and sees to its shell.
+func (c *conn) told(ctx context.Context, early *runtime.Early, cmd Command, x *shellCommand) error {
+	err := x.await(ctx, early.Stopped())
+	attempt := runtime.AttemptOf(ctx)
+	if !cmd.Reads {
+		c.dropOther(x.shell)
+		c.owned(x.shell, attempt)
+	}
+	if err == nil && x.last {
+		x.shell.finish(ctx, cmd.Reads || attempt != nil)
+	}
+	return err
 }
 
 // follow sends a command behind the one that its step has asked for before, and returns
