@@ -86,7 +86,7 @@ func (a *Ahead) Do(ctx context.Context, op Op, do Do) (Result, error) {
 		return do(ctx, op)
 	}
 	before := a.last()
-	if op.Statement == nil || before != nil && before.host != op.Host {
+	if op.Statement == nil || before == nil || before.host != op.Host || before.at != op.At {
 		if err := a.Wait(); err != nil {
 			return Result{}, err
 		}
@@ -95,7 +95,7 @@ func (a *Ahead) Do(ctx context.Context, op Op, do Do) (Result, error) {
 	if op.Statement == nil {
 		return do(ctx, op)
 	}
-	e := &Early{before: before, stop: a.stop, host: op.Host, statement: op.Statement, handed: make(chan struct{}), over: make(chan struct{})}
+	e := &Early{before: before, stop: a.stop, host: op.Host, at: op.At, statement: op.Statement, handed: make(chan struct{}), over: make(chan struct{})}
 	go e.carryOut(ctx, op, do)
 	select {
 	case <-e.handed:
@@ -126,6 +126,7 @@ type Early struct {
 	before    *Early
 	stop      context.Context
 	host      string
+	at        *Host // as it is reached
 	statement starlark.CallStack
 
 	once   sync.Once
@@ -195,6 +196,15 @@ func (e *Early) AfterOthers() error {
 		return ErrPassedOver
 	}
 	return nil
+}
+
+// EndBefore waits for the operation before it, and returns how that failed.
+func (e *Early) EndBefore() error {
+	if e == nil || e.before == nil {
+		return nil
+	}
+	<-e.before.over
+	return e.before.err
 }
 
 // Stopped is closed when no operation is to be begun any more.

@@ -33,6 +33,9 @@ if not tried.ok:
 }
 
 func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
+	if err := runtime.AheadOf(c.Context()).Wait(); err != nil {
+		return nil, err // fn has not asked for it
+	}
 	var states alterations // of what fn could alter, wherever it may fail in a run
 	ctx, doubt := runtime.WithDoubt(c.Context(), func() { states.add(captured(a.Fn)) })
 	runtime.SetContext(c.Thread, ctx)
@@ -40,6 +43,9 @@ func attempt(c *call.Call, a attemptArgs) (starlark.Value, error) {
 	runtime.SetContext(c.Thread, c.Context())
 	if err != nil && (c.Context().Err() != nil || !catchable(err)) {
 		return nil, err
+	}
+	if errors.Is(err, runtime.ErrUntold) { // also for a resume: what follows did not go ahead of it
+		runtime.Print(c.Context(), "attempt goes on, although "+said(err))
 	}
 	foreseen := doubt.Raised()
 	if foreseen != nil && states.add(captured(a.Fn)) {

@@ -68,7 +68,7 @@ func (r *run) chain(act runtime.Do) runtime.Do {
 func ahead(r *run, next runtime.Do) runtime.Do {
 	return func(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		t := taskOf(ctx)
-		if r.file.Preview || t.check != nil || t.replay != nil && !t.replay.live || t.retries() > 0 && !op.Repeatable {
+		if op.Statement != nil && (r.file.Preview || t.check != nil || t.replay != nil && !t.replay.live || t.retries() > 0 && !op.Repeatable) {
 			op.Statement = nil
 		}
 		return runtime.AheadOf(ctx).Do(ctx, op, next)
@@ -221,6 +221,9 @@ func carryOut(ctx context.Context, op runtime.Op) (runtime.Result, error) {
 		return taskOf(ctx).run.human(ctx, op)
 	}
 	res, err := op.Run(ctx, outputOf(ctx))
-	_ = runtime.EarlyOf(ctx).AfterOthers() // the journal gets their ends in order
+	before := runtime.EarlyOf(ctx).EndBefore() // the journal gets their ends in order
+	if err != nil && before != nil && !(inFlight(op, before) && inFlight(op, err)) {
+		return runtime.Result{}, runtime.ErrPassedOver // whatever else is said of it
+	}
 	return res, err
 }

@@ -85,7 +85,7 @@ func TestTheOrderOfPolicies(t *testing.T) {
 	for _, p := range policies {
 		names = append(names, p.name)
 	}
-	if got := strings.Join(names, " "); got != "scoped reviewed replayed stoppable confirmed kept locked announced scrubbing located" {
+	if got := strings.Join(names, " "); got != "ahead scoped reviewed replayed stoppable confirmed kept locked announced scrubbing located" {
 		t.Errorf("the policies are %s", got)
 	}
 	secret := runtime.NewSecret("token", "hunter2-hunter2")

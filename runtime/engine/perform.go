@@ -155,6 +155,9 @@ func (r *run) attempt(ctx context.Context, t *task) (returned, error) {
 		_ = r.emit(e) // a journal that is gone is noticed by the next operation
 	})
 	v, err := r.file.Call(ctx, r.stop, t.name(), fn, args)
+	if t.replay.vain(err) {
+		r.passOver(ctx)
+	}
 	err = r.overdue(ctx, t, err)
 	if err == nil {
 		err = r.complete(t)

@@ -160,7 +160,7 @@ func TestLocksOfHostsAtAPlace(t *testing.T) {
 			}
 			op.Name, op.Host, op.Effect = "x", "vps", runtime.Change
 			door := locked(r, func(ctx context.Context, op runtime.Op) (runtime.Result, error) { return op.Run(ctx, io.Discard) })
-			tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}}
+			tk := &task{run: r, group: &group{step: &runtime.Step{Name: "s"}}, replay: &replay{}}
 			_, err := door(withCut(withTask(t.Context(), tk), journal.Op{}), r.lookedFor(op))
 			if begun != tt.begun || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
 				t.Errorf("%s: begun %v under the lock: %v", name, begun, err)

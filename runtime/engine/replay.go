@@ -32,11 +32,12 @@ type replay struct {
 // last time that it was tried again.
 func replayOf(past journal.Step, lenient bool) *replay {
 	rp := &replay{lenient: lenient}
-	retried := lastRetry(past)
+	retried, passed := lastRetry(past), 0
 	for _, op := range past.Ops {
 		cut := op.Status == journal.InFlight || op.Status == runtime.Interrupted
-		if op.Status == runtime.Skipped {
-			continue // it was not even begun
+		if op.Status == runtime.Skipped || op.Status == journal.InFlight && passed == op.Attempt {
+			passed = op.Attempt
+			continue // it was not even begun, nor what was asked for behind it
 		}
 		if op.Effect == runtime.Read.String() {
 			if !cut && op.ID > retried {
@@ -44,12 +45,12 @@ func replayOf(past journal.Step, lenient bool) *replay {
 			}
 			continue
 		}
-		if !rp.wentAhead(op) {
+		if !rp.wentAhead(op, past.Logs) {
 			rp.cuts = nil // what comes after settled it
 		}
 		switch {
 		case cut:
-			rp.cuts = append(rp.cuts, op)
+			rp.acts, rp.cuts = rp.superseded(op), append(rp.cuts, op)
 		case op.ID > retried:
 			rp.acts = append(rp.superseded(op), op)
 		case op.Status == runtime.OK:
@@ -64,10 +65,16 @@ func replayOf(past journal.Step, lenient bool) *replay {
 	return rp
 }
 
-// wentAhead says whether op was asked for while what is in flight was.
-func (rp *replay) wentAhead(op journal.Op) bool {
+// wentAhead says whether op was asked for while what is in flight was: between the two
+// nothing was said, which waits for the one, as what catches its loss does.
+func (rp *replay) wentAhead(op journal.Op, logs []journal.Log) bool {
 	n := len(rp.cuts)
-	return n > 0 && op.Status == journal.InFlight && rp.cuts[n-1].Status == journal.InFlight && rp.cuts[n-1].Attempt == op.Attempt
+	if n == 0 || op.Status != journal.InFlight {
+		return false
+	}
+	last := rp.cuts[n-1]
+	said := func(l journal.Log) bool { return last.ID <= l.After && l.After < op.ID }
+	return last.Status == journal.InFlight && last.Attempt == op.Attempt && !slices.ContainsFunc(logs, said)
 }
 
 // decisive are the reads before the last thing that was done: it may depend on
@@ -255,6 +262,15 @@ func same(was journal.Op, op runtime.Op) error {
 		"what was done is in infra log; a run from the start is infra run")
 }
 
+// pastFailure is how an operation ended before.
+type pastFailure struct{ error }
+
+// vain says whether the step ends with a failure from before, although the journal has
+// something in flight: that was asked for ahead, and a kill kept its end from the journal.
+func (rp *replay) vain(err error) bool {
+	return rp != nil && len(rp.acts) == 0 && len(rp.cuts) > 0 && errors.As(err, new(pastFailure))
+}
+
 // A past is an operation that ended before.
 type past struct{ journal.Op }
 
@@ -267,7 +283,7 @@ func (p *past) answer(ctx context.Context, op runtime.Op, next runtime.Do) (runt
 	case op.Effect == runtime.Read:
 		return next(ctx, op)
 	default:
-		return runtime.Result{}, errors.New(p.Err)
+		return runtime.Result{}, pastFailure{errors.New(p.Err)}
 	}
 	value, err := starlark.Value(starlark.None), error(nil)
 	if p.Result != nil {

@@ -70,6 +70,9 @@ func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next ru
 		}
 	}
 	if op.Effect == runtime.Build || op.Repeatable {
+		if cut.Status == journal.InFlight && len(taskOf(ctx).replay.cuts) > 0 {
+			return next(withCut(ctx, cut), repeated(op)) // what is in flight behind it keeps its place
+		}
 		r.close(ctx, cut, op, runtime.Interrupted, "carried out again")
 		return next(ctx, op)
 	}
@@ -93,6 +96,25 @@ func (r *run) settle(ctx context.Context, op runtime.Op, cut journal.Op, next ru
 	r.close(ctx, cut, op, runtime.OK, "taken as done")
 	return runtime.Result{Value: notKnown(op), Changed: true}, nil
 }
+
+// repeated is op, of which the journal gets no end but a good one: what was asked for behind it
+// may have happened, and is not settled yet.
+func repeated(op runtime.Op) runtime.Op {
+	run := op.Run
+	op.Run = func(ctx context.Context, log io.Writer) (runtime.Result, error) {
+		res, err := run(ctx, log)
+		if err != nil {
+			err = unsettled{err}
+		}
+		return res, err
+	}
+	return op
+}
+
+type unsettled struct{ error }
+
+func (u unsettled) Unwrap() error        { return u.error }
+func (u unsettled) Is(target error) bool { return target == runtime.ErrUntold }
 
 type cutKey struct{}
 
