@@ -26,7 +26,7 @@ var systemdTools = []tool{
 // testTools are what the tests need beside them: the shells are those that a
 // host's login may have.
 var testTools = []tool{
-	{"age", "age"}, {"tmux", "tmux"}, {"gcc", "gcc libc6-dev"}, // go test -race links with it
+	{"age", "age"}, {"tmux", "tmux"}, {"sudo", "sudo"}, {"gcc", "gcc libc6-dev"}, // go test -race links with it
 	{"chromium", "chromium"}, {"chromedriver", "chromium-driver"}, // the page of infra report is looked at
 	{"busybox", "busybox"}, {"zsh", "zsh"}, {"fish", "fish"}, {"tcsh", "tcsh"}, {"mksh", "mksh"},
 }
