@@ -170,7 +170,7 @@ func (c *conn) beginHere(ctx context.Context, line string) (*channel, error) {
 	const patience = 20 // refusals with no other session of ours open, 100 ms apart
 	for refusals := 0; ; {
 		if c.slots.none() {
-			c.dropShell()
+			c.makeRoom()
 		}
 		if err := c.slots.take(ctx); err != nil {
 			return nil, err
@@ -180,7 +180,7 @@ func (c *conn) beginHere(ctx context.Context, line string) (*channel, error) {
 			return ch, nil
 		}
 		if refused(err) {
-			c.dropShell()
+			c.makeRoom()
 		}
 		if refused(err) && c.slots.forfeit() {
 			continue

@@ -30,7 +30,8 @@ type HostLock struct{ *holding }
 //     ends the connection, and so its commands, first.
 //
 // The lock costs two round trips, and one session of the connection for as long
-// as it is held; a host must allow two (sshd's MaxSessions).
+// as it is held, in which the first commands run as well; for others a host must allow
+// a second one (sshd's MaxSessions).
 //
 // Where another holds it the error is a [LockedError]. Lock does not wait.
 func (p *Pool) Lock(ctx context.Context, h *runtime.Host, holder Holder) (*HostLock, error) {
@@ -47,15 +48,11 @@ func (p *Pool) lock(ctx context.Context, h *runtime.Host, holder Holder, l lease
 	if err != nil {
 		return nil, err
 	}
-	g := newHolding(p, h, holder, l)
-	g.alone = func() bool {
-		c.dropShell()
-		return p.underWay.alone(c.endpoint)
-	}
-	go g.run(c, lockArgs(holder, words, l.length, p.config.Grace))
-	c.prepareShell()
+	g := newHolding(c, h, holder, l)
+	go g.run(lockArgs(holder, words, l.length, p.config.Grace, g.shell.mark))
 	err = g.await(ctx)
 	if err == nil {
+		c.keepShell(g.shell)
 		return &HostLock{g}, nil
 	}
 	var locked *LockedError
@@ -136,7 +133,7 @@ func (p *Pool) askLock(ctx context.Context, h *runtime.Host, script string, abou
 	}
 	said := &lockReport{}
 	_, err = c.run(ctx, job{
-		script: script, args: lockArgs(about, "", hostLease.length, grace), stderr: said, grace: p.config.Grace,
+		script: script, args: lockArgs(about, "", hostLease.length, grace, ""), stderr: said, grace: p.config.Grace,
 	})
 	return said, err
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
 	"sync"
 	"time"
 
@@ -24,6 +22,7 @@ type holding struct {
 	host   string
 	holder Holder
 	lease  lease
+	shell  *shell      // its session
 	alone  func() bool // says that no command of ours is under way on the host
 
 	ctx   context.Context // ends with the pool too
@@ -38,15 +37,20 @@ type holding struct {
 
 	mu      sync.Mutex
 	shares  int
-	sent    []time.Duration // when the renewals were sent, by unsleepingClock
-	vouched time.Duration   // when the last answered one was
+	vouched time.Duration // when the last renewal was sent that was answered, by unsleepingClock
 	why     error
 }
 
-func newHolding(p *Pool, h *runtime.Host, holder Holder, l lease) *holding {
-	g := &holding{pool: p, host: h.Name, holder: holder, lease: l, shares: 1,
+func newHolding(c *conn, h *runtime.Host, holder Holder, l lease) *holding {
+	p := c.pool
+	g := &holding{pool: p, host: h.Name, holder: holder, lease: l, shell: c.newShell(), shares: 1,
 		taken: make(chan struct{}), freed: make(chan struct{}), told: make(chan struct{}), lost: make(chan struct{}), ended: make(chan struct{})}
-	g.said = &lockReport{held: func() { close(g.taken) }, renewed: g.answered}
+	g.said = &lockReport{held: func() { close(g.taken) }, refused: func() { g.end(errReleased) }}
+	g.shell.lock = g.said
+	g.alone = func() bool {
+		c.dropShell()
+		return p.underWay.alone(c.endpoint)
+	}
 	g.ctx, g.end = context.WithCancelCause(p.ctx)
 	holdings.add(g)
 	return g
@@ -63,16 +67,11 @@ func now() time.Duration {
 }
 
 // run takes the lock and holds it until the holding is ended.
-func (g *holding) run(c *conn, args []string) {
-	renewals := lines{make(chan string, renewalsAhead), sync.OnceFunc(func() { close(g.told) })}
-	go g.hold(renewals.ahead)
+func (g *holding) run(args []string) {
+	go g.hold()
 	g.begin()
-	_, err := c.run(g.ctx, job{
-		script: lockScript, args: args, input: renewals, stderr: g.said,
-		grace: g.pool.config.Grace + 2*time.Second, // the host waits for commands of the connection
-	})
-	g.err = err
-	g.lose(err)
+	g.err = g.shell.last(g.ctx, oneWord(lockScript, false, args...), g.pool.config.Grace+2*time.Second) // the host waits for commands of the connection
+	g.lose(g.err)
 	holdings.remove(g)
 	close(g.ended)
 	g.end(errReleased)
@@ -101,39 +100,18 @@ func (g *holding) await(ctx context.Context) error {
 // refusal is why the session ended without the lock.
 func (g *holding) refusal() error {
 	switch {
-	case g.err != nil:
-		return fmt.Errorf("locking %s: %w", g.host, g.err)
 	case g.said.is("busy"):
 		return lockedError(g.host, g.said.holder(), g.said.heldFor())
+	case g.err != nil && !g.said.is("fail"):
+		return fmt.Errorf("locking %s: %w", g.host, g.err)
 	}
 	return runtime.WithHint(fmt.Errorf("locking %s: %s", g.host, g.said.complaint()),
 		"the lock is the folder /tmp/infra.lock on the host, or what INFRA_LOCK_DIR names there")
 }
 
-// lines are an input, line by line.
-type lines struct {
-	ahead chan string
-	over  func() // is called when all of them have been passed on
-}
-
-// Read needs room for a line, as whoever transfers an input has.
-func (l lines) Read(p []byte) (int, error) {
-	line, open := <-l.ahead
-	if !open {
-		l.over()
-		return 0, io.EOF
-	}
-	return copy(p, line), nil
-}
-
-// renewalsAhead is how many renewals may wait for a network that is stuck: the lock is
-// lost before there are more.
-const renewalsAhead = 8
-
 // hold lets the host hear of us, the first time when it last has by the taking of the
 // lock, and gives the lock up when the host may have. What is said last is that it is free.
-func (g *holding) hold(renewals chan<- string) {
-	defer close(renewals)
+func (g *holding) hold() {
 	select {
 	case <-g.taken:
 	case <-g.ctx.Done():
@@ -146,7 +124,7 @@ func (g *holding) hold(renewals chan<- string) {
 		select {
 		case <-next.C:
 			next.Reset(g.lease.renewal)
-			g.renew(renewals)
+			go g.renew()
 		case <-look.C:
 			if silent := g.silence(); silent >= g.lease.length {
 				err := fmt.Errorf("%s has not answered for %s", g.host, silent.Round(time.Second))
@@ -155,9 +133,8 @@ func (g *holding) hold(renewals chan<- string) {
 				return
 			}
 		case <-g.freed:
-			select {
-			case renewals <- "free\n":
-			case <-g.ctx.Done():
+			if _, err := g.shell.session.input.Write([]byte("free\n")); err == nil {
+				close(g.told)
 			}
 			return
 		case <-g.ctx.Done():
@@ -166,16 +143,20 @@ func (g *holding) hold(renewals chan<- string) {
 	}
 }
 
-// renew asks the host for an answer.
-func (g *holding) renew(renewals chan<- string) {
-	g.mu.Lock()
-	n := len(g.sent)
-	g.sent = append(g.sent, now())
-	g.mu.Unlock()
-	select {
-	case renewals <- strconv.Itoa(n) + "\n":
-	default: // nor will the host answer those before it
+// renew lets the host hear of us. The renewal is there when the question behind it is
+// answered, which no output of a command can hold up: the host counts from then, which
+// is later than the sending.
+func (g *holding) renew() {
+	sent := now()
+	if _, err := g.shell.session.input.Write([]byte("renew\n")); err != nil {
+		return
 	}
+	if _, _, err := g.shell.session.conn.client.SendRequest(keepaliveRequest, true, nil); err != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.vouched = max(g.vouched, sent)
 }
 
 // silence is how long the host may count since it last heard of us.
@@ -183,16 +164,6 @@ func (g *holding) silence() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return now() - g.vouched
-}
-
-// answered notes that the host has read a renewal: it counts from then, which
-// was later than the sending.
-func (g *holding) answered(n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if 0 <= n && n < len(g.sent) {
-		g.vouched = max(g.vouched, g.sent[n])
-	}
 }
 
 // lose says that the lock cannot be vouched for any more, unless nobody wants

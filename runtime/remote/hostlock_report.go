@@ -12,7 +12,7 @@ import (
 // what it found first, or "fail" and why.
 type lockReport struct {
 	held    func() // told of the line "held", which says the host's boot too
-	renewed func(n int)
+	refused func() // told of any other line
 
 	mu    sync.Mutex
 	rest  []byte
@@ -38,20 +38,26 @@ func (r *lockReport) Write(p []byte) (int, error) {
 	}
 }
 
+// says takes a line that is led by a shell's mark.
+func (r *lockReport) says(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.take(line)
+}
+
 func (r *lockReport) take(line string) {
-	n, isAnswer := strings.CutPrefix(line, "ok ")
 	word, boot, _ := strings.Cut(line, " ")
-	switch {
-	case isAnswer && r.renewed != nil:
-		if n, err := strconv.Atoi(n); err == nil {
-			r.renewed(n)
-		}
-	case word == "held" && r.held != nil:
+	if word == "held" && r.held != nil {
 		r.boot = printable(boot)
 		r.held()
 		r.held = nil
-	case len(r.lines) < lockReportLimit:
+		return
+	}
+	if len(r.lines) < lockReportLimit {
 		r.lines = append(r.lines, line)
+	}
+	if r.refused != nil {
+		r.refused()
 	}
 }
 

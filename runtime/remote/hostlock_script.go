@@ -24,9 +24,10 @@ import (
 // whose process is gone, or has another start, is of a dead holder. Words that
 // are being written are told by their end: all end with a brace.
 //
-// Where nobody else is about, a lock costs a host four processes: the shell,
-// flock, what reads the renewals and a sleep. So on the way to it, and from it,
-// the shell's own commands do, and others are for trouble.
+// The session of the holder is the host's first shell as well, see [shellRuns]. Where
+// nobody else is about, the lock adds three processes to it: the holder, flock and a
+// sleep. So on the way to it, and from it, the shell's own commands do, and others are
+// for trouble.
 //
 // The texts follow the rules of [wrapper]. They get, as arguments, so that a host need not
 // be waited for before it is sent them:
@@ -35,13 +36,22 @@ import (
 //	__q  how long a tick is, in seconds, and __l how many of them make the lease
 //	__g  the grace of commands, in tenths of a second
 //	__h  the holder's words
+//	__m  the mark of the shell, where there is one
 //
 // The line [started] is put together, since it marks a command in an argument list.
+const lockArguments = `
+__t=$1 __q=$2 __l=$3 __g=$4 __h=$5 __m=$6 __u=infra-command-starte; __u=${__u}d;`
+
+// lockSays are how what looks after a lock is heard, and how the holder is, behind the mark.
+const (
+	lockSays   = `__say() { printf "%s\n" "$__u" "$@" >&2; };`
+	lockMarked = `__say() { for __x; do printf "\036%s lock %s\n" "$__m" "$__x" >&2; done; };`
+)
+
 const lockCommon = `
-__t=$1 __q=$2 __l=$3 __g=$4 __h=$5 __u=infra-command-starte; __u=${__u}d;
 trap "" PIPE;
 __d=${INFRA_LOCK_DIR:-/tmp/infra.lock};
-__f() { printf "%s\n" "$__u" "fail $1" >&2; exit 1; };
+__f() { __say "fail $1"; exit 1; };
 __k() {
  if command -v flock >/dev/null; then flock -n $1 9 9<&9;
  elif command -v perl >/dev/null; then
@@ -93,7 +103,7 @@ const lockOther = `
 __busy() {
  __p=${__x#busy * } __y=; __b ${__p%% *}; IFS=" ." read -r __y __z 2>/dev/null </proc/uptime;
  if __num "$__y" && __num "$__v"; then __y="for $((__y - __v / 100))"; else __y=; fi;
- printf "%s\n" "$__u" "${__x:-busy}" "$__y" >&2; exit 0;
+ __say "${__x:-busy}" "$__y"; exit 0;
 };
 __i=0;
 until __k $__o >/dev/null 2>&1; do
@@ -106,12 +116,12 @@ done;`
 
 // lockEnd ends the holder, once no command of its connection is left on the
 // host, or their grace is over: a command that may still clean up is work on
-// the host too. Commands of other connections are told apart where the
-// environment can be read.
+// the host too. Of the holder's own session none is left when HUP comes, and USR2
+// comes where there is none at all. Commands of other connections are told apart where
+// the environment can be read.
 //
-// Its children are ended by KILL: a shell that has just forked may take TERM for
-// its own, and the sleep that it becomes would be waited for. That is the last
-// child, which may not be noted in __s yet.
+// Its child is ended by KILL: a shell that has just forked may take TERM for
+// its own, and the sleep that it becomes would be waited for.
 //
 // The last process is the one that removes the words: the lock is held so long.
 //
@@ -128,46 +138,41 @@ __j() {
  else ps -A -ww -o command= | grep "infra-command-starte[d]"; fi;
 } 2>/dev/null;
 __e() {
- trap "" HUP TERM USR1 USR2; exec 2>/dev/null; kill -KILL $__r $!; wait $__r $!; __i=-20;
+ trap "" HUP TERM USR1 USR2; exec 2>/dev/null; kill -KILL $!; wait $!; __i=-20;
  while [ $__i -lt $__g ] && [ -n "$(__j)" ]; do
   sleep .1 || { sleep 1; __i=$((__i + 9)); }; __i=$((__i + 1));
  done;
  exec rm -f "./$__t" 9<&9;
 };
 __z() {
- trap "" HUP TERM USR1 USR2;
+ trap "" TERM USR1 USR2; { kill -KILL $!; wait $!; } 2>/dev/null;
  case $(cat /proc/$PPID/comm 2>/dev/null || ps -o comm= -p $PPID) in *sshd*|*dropbear*) kill $PPID;; esac;
+ sleep $((__g / 10 + 2)) >/dev/null 2>&1 9<&- & wait $!;
  __e;
 };`
 
 // lockTake takes the lock, says "held" and the id of the host's boot, and holds
-// it. Each line that it then reads renews the lease and is answered; the end of
-// the input frees the lock. The line "free" does at once: who says it knows that
-// no command of the connection is left.
+// it. Each line "renew" that the session then reads renews the lease; the end of
+// its input frees the lock. The line "free" does at once: who says it knows that
+// no command of the connection is left. Where the holder is gone, the next line ends
+// the shell, and so the session.
+//
 // The lease counts sleeps, not time: clocks are set. One that was under way when
 // a renewal came counts, as part of the tick more that [lockArgs] give.
 //
-// Standard input is read by a child, because only wait is sure to be
-// interrupted by a signal. No child but the short-lived inherits 9.
+// Only wait is sure to be interrupted by a signal, so the holder reads nothing, and is
+// not the one who waits for the shell. No child but the short-lived inherits 9.
 const lockTake = `
 [ -L "$__d" ] && __f "$__d was replaced"; [ . -ef "$__d" ] || __f "$__d was replaced";
 for __x in *; do [ -e "$__x" ] && rm -f "./$__x"; done 2>/dev/null;
-__b $$; __w="$$ $__v $__h" __y=;
+{ IFS=" " read -r __p __x </proc/self/stat || __p=$(exec /bin/sh -c "echo \$PPID"); } 2>/dev/null;
+__b $__p; __w="$__p $__v $__h" __y=;
 { set -C; printf "%s\n" "$__w" >"$__t"; set +C; IFS= read -r __y <"$__t"; } 2>/dev/null;
 [ "$__y" = "$__w" ] || { __x=$( { printf "%s\n" "$__w" | cat >"$__t"; } 2>&1); rm -f "$__t"; __f "nothing can be written in $__d: $__x"; };
-__m=$$ __n=0 __r= __s=;
+__n=0 __s=;
 trap "__n=0" USR1; trap "__g=-20; __e" USR2; trap __e HUP; trap __z TERM;
-exec 3<&0 </dev/null;
 IFS= read -r __x 2>/dev/null </proc/sys/kernel/random/boot_id || __x=$( ` + BootScript + `);
-printf "%s\n" "$__u" "held $__x" >&2;
-{
- while IFS= read -r __x; do
-  case $__x in free) kill -USR2 $__m; exit;; esac;
-  kill -USR1 $__m || exit; echo "ok $__x" >&2;
- done;
- kill -HUP $__m;
-} <&3 3<&- 9<&- & __r=$!;
-exec 3<&-;
+__say "held $__x";
 while [ $__n -lt $__l ] && [ . -ef "$__d" ]; do
  [ -n "$__s" ] || { sleep $__q >/dev/null 2>&1 9<&- & __s=$!; };
  { wait $__s; if [ $? -lt 128 ]; then __n=$((__n + 1)) __s=; else kill -0 $__s || __s=; fi; } 2>/dev/null;
@@ -182,7 +187,7 @@ const lockBreak = `
 __owner() { ls -ldn "$1" 2>/dev/null | { read -r __x __x __y __x; echo "$__y"; }; };
 __vp() { if [ -d /proc/$$ ]; then __owner /proc/$1; else ps -o uid= -p $1 | tr -d " "; fi; };
 __kp() { kill -$1 $__p 2>/dev/null || sudo -n kill -$1 $__p 2>&1; };
-__x=$(__w | grep "^busy $__t ") || { printf "%s\n" "$__u" other >&2; exit 0; };
+__x=$(__w | grep "^busy $__t ") || { __say other; exit 0; };
 __x=${__x#busy * } __p=${__x%% *}; __b $__p; __s=$__v;
 [ "$(__owner "$__t")" = "$(__vp $__p)" ] || __f "process $__p is not of the user who owns the lock";
 __x=$(__kp TERM) || __f "may not end process $__p: $__x";
@@ -191,13 +196,22 @@ while __a $__p "$__s" && [ $__i -lt $__g ]; do
  sleep .1 || { sleep 1; __i=$((__i + 9)); }; __i=$((__i + 1));
 done;
 __a $__p "$__s" && __kp KILL;
-printf "%s\n" "$__u" broken >&2`
+__say broken`
 
+// lockHeld begins the holder beside the shell, which waits for it at its end.
 const (
-	lockScript   = lockCommon + lockEnd + lockMake + lockPlace + "__o=-x;" + lockOther + lockTake
-	holderScript = lockCommon + `[ -d "$__d" ] || { printf "%s\n" "$__u" free >&2; exit 0; };` + lockPlace +
-		"__o=-s;" + lockOther + `printf "%s\n" "$__u" free >&2`
-	breakScript = lockCommon + `[ -d "$__d" ] || { printf "%s\n" "$__u" other >&2; exit 0; };` + lockPlace + lockBreak
+	lockHeld = "{ " + lockMarked + lockCommon + lockEnd + lockMake + lockPlace + "__o=-x;" + lockOther + lockTake + `; } 2>&8 3<&- 7>&- 8>&- & __r=$!;`
+	lockHear = `
+    quit) echo q >&4; exec >/dev/null 4>&-;;
+    free) kill -USR2 $__r; exit;;
+    renew) kill -USR1 $__r || break;;
+   esac; done; echo e >&4 || kill -HUP $__r;`
+	lockEnds = `; printf "\036%s gone\n" "$__m" >&7; printf "\036%s gone\n" "$__m" >&8; exec 7>&- 8>&-; wait $__r`
+
+	lockScript   = lockArguments + shellBegins + lockHeld + shellReads + lockHear + shellWorks + lockEnds
+	holderScript = lockArguments + lockSays + lockCommon + `[ -d "$__d" ] || { __say free; exit 0; };` + lockPlace +
+		"__o=-s;" + lockOther + "__say free"
+	breakScript = lockArguments + lockSays + lockCommon + `[ -d "$__d" ] || { __say other; exit 0; };` + lockPlace + lockBreak
 )
 
 // lockTicks is in how many sleeps a lease is counted.
@@ -205,7 +219,7 @@ const lockTicks = 10
 
 // lockArgs are the arguments of the scripts, for any login shell: of the words, which are
 // JSON, no quote and no exclamation mark is left, and no doubled backslash.
-func lockArgs(h Holder, words string, lease, grace time.Duration) []string {
+func lockArgs(h Holder, words string, lease, grace time.Duration, mark string) []string {
 	tick := max(lease.Seconds()/lockTicks, 0.01)
 	return []string{
 		h.Token, strconv.FormatFloat(math.Ceil(tick*100)/100, 'f', -1, 64),
@@ -213,5 +227,6 @@ func lockArgs(h Holder, words string, lease, grace time.Duration) []string {
 		// a renewal may fall between a sleep and its being counted.
 		strconv.Itoa(lockTicks + 1), strconv.FormatInt(int64(max(1, grace/(100*time.Millisecond))), 10),
 		strings.NewReplacer(`\\`, `\u005c`, `'`, `\u0027`, `!`, `\u0021`).Replace(words),
+		mark,
 	}
 }

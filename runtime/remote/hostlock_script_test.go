@@ -30,6 +30,8 @@ type lockChild struct {
 	held  chan struct{}
 	ended chan struct{}
 	said  *lockReport
+
+	refused chan struct{} // closed when it has said that another has the lock, or why nobody can
 }
 
 // lockScripted starts a script; as is the account, 0 for ours.
@@ -39,10 +41,13 @@ func lockScripted(t *testing.T, shell []string, text, folder string, h Holder, l
 	c.said = &lockReport{held: func() { close(c.held) }}
 	line, err := h.words()
 	must(t, err)
-	args := append([]string{"-c", joined(text), "sh"}, lockArgs(h, line, l.length, 100*time.Millisecond)...)
+	args := append([]string{"-c", joined(text), "sh"}, lockArgs(h, line, l.length, 100*time.Millisecond, "MARK")...)
 	c.cmd = exec.Command(shell[0], append(shell[1:len(shell):len(shell)], args...)...)
 	c.cmd.Env = append(os.Environ(), "INFRA_LOCK_DIR="+folder, "SSH_CONNECTION="+folder) // commands of no other test are its connection's
 	c.cmd.Stderr = &announced{next: c.said, answer: func() {}}
+	if text == lockScript {
+		c.cmd.Stderr = c.marked()
+	}
 	if as != 0 {
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: as, Gid: as}}
 	}
@@ -55,14 +60,26 @@ func lockScripted(t *testing.T, shell []string, text, folder string, h Holder, l
 	return c
 }
 
-// holds waits until the script has the lock, or has ended without.
+// marked hears the holder behind the mark of its shell.
+func (c *lockChild) marked() io.Writer {
+	c.refused = make(chan struct{})
+	c.said.refused = sync.OnceFunc(func() { close(c.refused) })
+	return &marked{mark: []byte("\x1eMARK"), text: func([]byte) {}, says: func(word, rest string) {
+		if word == "lock" {
+			c.said.says(rest)
+		}
+	}}
+}
+
+// holds waits until the script has the lock, or has been refused it.
 func (c *lockChild) holds() bool {
 	select {
 	case <-c.held:
 		return true
+	case <-c.refused:
 	case <-c.ended:
-		return false
 	}
+	return false
 }
 
 func tokenOf(n int) Holder {
@@ -138,18 +155,13 @@ func isClosed(c chan struct{}) bool {
 func lockLeaseEnds(t *testing.T, shell []string, folder string) {
 	const leaseLength = 2 * time.Second
 	c := lockScripted(t, shell, lockScript, folder, tokenOf(0), lease{leaseLength, 0}, 0)
-	answered := make(chan int, 100)
-	c.said.renewed = func(n int) { answered <- n }
 	if !c.holds() {
 		t.Fatal(c.said.complaint())
 	}
 	began := time.Now()
-	for n := 0; time.Since(began) < leaseLength*3/2; n++ {
-		_, err := io.WriteString(c.stdin, strconv.Itoa(n)+"\n")
+	for time.Since(began) < leaseLength*3/2 {
+		_, err := io.WriteString(c.stdin, "renew\n")
 		must(t, err)
-		if got := <-answered; got != n {
-			t.Errorf("%d was answered by %d", n, got)
-		}
 		time.Sleep(100 * time.Millisecond) // less than the lease: that is what is tried
 	}
 	silent := time.Now() // the last renewal was just before
@@ -163,7 +175,7 @@ func lockLeaseEnds(t *testing.T, shell []string, folder string) {
 func (c *lockChild) close() error { return c.stdin.Close() }
 
 func (c *lockChild) free() error {
-	_, err := io.WriteString(c.stdin, "0\nfree\n")
+	_, err := io.WriteString(c.stdin, "renew\nfree\n")
 	return err
 }
 
@@ -349,7 +361,7 @@ func TestLockScriptsAreOneWord(t *testing.T) {
 		h.User = "o'brien! \\ \"x\" $HOME `id` \\\\ é漢 100%"
 		words, err := h.words()
 		must(t, err)
-		args := lockArgs(h, words, time.Second, time.Second)
+		args := lockArgs(h, words, time.Second, time.Second, "MARK")
 		got, err := exec.Command(path, "-c", oneWord(`printf %s "$5"`, false, args...)).Output()
 		must(t, err)
 		if there := parseHolder(h.Token + " 1 " + string(got)); there.User != h.User || there.Plan != h.Plan {
@@ -357,10 +369,20 @@ func TestLockScriptsAreOneWord(t *testing.T) {
 		}
 		child := exec.Command(path, "-c", oneWord(lockScript, false, args...))
 		var said bytes.Buffer
-		child.Env, child.Stderr = append(os.Environ(), "INFRA_LOCK_DIR="+folder), &said
-		child.Stdin = strings.NewReader("0\n")
-		must(t, child.Run())
-		if !regexp.MustCompile("^" + started + "\nheld [0-9a-f-]+\nok 0\n$").MatchString(said.String()) {
+		c := &lockChild{held: make(chan struct{}), said: &lockReport{}}
+		c.said.held = func() { close(c.held) }
+		child.Env, child.Stderr = append(os.Environ(), "INFRA_LOCK_DIR="+folder), io.MultiWriter(&said, c.marked())
+		stdin, err := child.StdinPipe()
+		must(t, err)
+		must(t, child.Start())
+		if !c.holds() {
+			t.Errorf("%s: %q", login, c.said.complaint())
+		}
+		_, err = io.WriteString(stdin, "renew\n")
+		must(t, err)
+		must(t, stdin.Close())
+		must(t, child.Wait())
+		if !regexp.MustCompile("(?s)^\x1eMARK start .*\x1eMARK lock held [0-9a-f-]+\n.*\x1eMARK gone\n$").MatchString(said.String()) {
 			t.Errorf("%s: %q", login, &said)
 		}
 	}

@@ -16,14 +16,17 @@ import (
 
 // A shell is a session of a connection in which commands run one after another, as
 // [shellRuns] says. It saves a session for each: those that only observe share one,
-// as do those of one attempt of a step.
+// as do those of one attempt of a step. The first shell of a host shares that of the
+// holder of its lock, which outlasts it.
 //
 // What changes the host may change what its logins find, their environment say. So of
 // a shell from before a change only the step that made it has further use; any other
 // command logs in anew.
 type shell struct {
 	conn  *conn // whose idle shell it is
-	era   int   // of its connection, when it began
+	mark  string
+	lock  *lockReport // hears the holder of a lock, in whose session it is; nil: the session is its own
+	era   int         // of its connection, when it began
 	ready chan struct{}
 	once  sync.Once       // makes it ready
 	owner context.Context // the attempt of a step that has changed the host by it; nil is none
@@ -32,15 +35,18 @@ type shell struct {
 
 	session session
 	streams [2]marked     // by stdout and stderr
-	gone    chan struct{} // closed when the session has ended
-	ending  ending        // how
+	copied  chan struct{} // closed when they have ended
+	gone    chan struct{} // closed when it has ended
+	over    sync.Once
+	ending  ending // how it did
 
 	mu      sync.Mutex
 	started int // how many streams have
+	parted  int // how many are of no further use
 	noise   tail
 	sent    []*shellCommand // one after another, since nothing was under way
 	at      [2]int          // which of them each stream belongs to
-	over    [2]int          // how many of them have ended, as each stream says
+	ends    [2]int          // how many of them have ended, as each stream says
 	left    bool            // something of them may still print, or the shell is spoilt
 	worst   int             // the highest exit status of them
 	halted  bool            // it begins no more
@@ -82,47 +88,82 @@ func newShellCommand(s *shell, line string, cmd Command, gate *gate) *shellComma
 	return &shellCommand{shell: s, line: line, to: [2]io.Writer{out, diag}, told: make(chan struct{}), noise: tail{limit: noiseLimit}}
 }
 
-// openShell begins a shell in a session that begin makes.
-func (c *conn) openShell(ctx context.Context, begin func(context.Context, string) (*channel, error)) *shell {
-	s := &shell{conn: c, era: c.eraNow(), ready: make(chan struct{}), gone: make(chan struct{}), noise: tail{limit: noiseLimit}}
-	mark := rand.Text()
+func (c *conn) newShell() *shell {
+	s := &shell{conn: c, mark: rand.Text(), era: c.eraNow(), ready: make(chan struct{}), gone: make(chan struct{}), noise: tail{limit: noiseLimit}}
 	for i := range s.streams {
-		s.streams[i] = marked{mark: []byte("\x1e" + mark), text: func(p []byte) { s.text(i, p) }, says: func(words []string) { s.says(i, words) }}
+		s.streams[i] = marked{mark: []byte("\x1e" + s.mark), text: func(p []byte) { s.text(i, p) }, says: func(word, rest string) { s.says(i, word, rest) }}
 	}
+	return s
+}
+
+// openShell begins a shell in a session of its own.
+func (c *conn) openShell(ctx context.Context) *shell {
+	s := c.newShell()
 	go func() {
 		tenths := max(1, c.pool.config.Grace/(100*time.Millisecond))
-		ch, err := begin(ctx, oneWord(shellRuns, false, mark, strconv.FormatInt(int64(tenths), 10)))
-		if err != nil {
-			s.fail(err)
-			return
+		if s.open(ctx, oneWord(shellRuns, false, s.mark, strconv.FormatInt(int64(tenths), 10))) == nil {
+			s.close(<-s.session.ended)
 		}
-		s.session = session{conn: ch.on, ch: ch, input: input{ch: ch}, ended: make(chan ending, 1)}
-		go s.session.listen()
-		copied := make(chan struct{})
-		go s.session.copyOutput(&s.streams[stdout], &s.streams[stderr], copied)
-		s.follow(copied)
 	}()
 	return s
 }
 
-// follow waits for the session's end.
-func (s *shell) follow(copied <-chan struct{}) {
-	s.ending = <-s.session.ended
-	if s.ending.exited {
-		s.session.drain(copied, func() bool { return true })
+// last begins a shell in the session of the holder of a lock, and returns when that has
+// ended, as it is told to when ctx does.
+func (s *shell) last(ctx context.Context, line string, grace time.Duration) error {
+	if err := s.open(ctx, line); err != nil {
+		return err
 	}
-	close(s.gone)
+	ended := s.session.conn.pool.underWay.begin(s.session.conn.endpoint)
+	end, err := s.session.await(ctx, grace)
+	ended(end)
+	s.close(end)
+	if err == nil && ready(s.ready) {
+		err = s.err // it has not even started
+	}
+	return err
+}
+
+// open begins the session.
+func (s *shell) open(ctx context.Context, line string) error {
+	ch, err := s.conn.begin(ctx, line)
+	if err != nil {
+		s.fail(err)
+		return err
+	}
+	s.session = session{conn: ch.on, ch: ch, input: input{ch: ch}, ended: make(chan ending, 1)}
+	s.session.leave = s.session.input.close
+	s.copied = make(chan struct{})
+	go s.session.listen()
+	go s.session.copyOutput(&s.streams[stdout], &s.streams[stderr], s.copied)
+	return nil
+}
+
+// close notes how the session ended.
+func (s *shell) close(how ending) {
+	if how.exited {
+		s.session.drain(s.copied, func() bool { return true })
+	}
+	s.end(how)
 	s.session.conn.end(s.session.ch)
 	s.mu.Lock()
 	started := s.started == len(s.streams)
 	s.mu.Unlock()
 	switch {
 	case started:
-	case s.ending.err != nil:
-		s.fail(s.ending.err)
+	case how.err != nil:
+		s.fail(how.err)
 	default:
-		s.fail(s.session.conn.notStarted(job{}, report{status: s.ending.status, noise: strings.TrimSpace(s.noise.String())}))
+		s.fail(s.session.conn.notStarted(job{}, report{status: how.status, noise: strings.TrimSpace(s.noise.String())}))
 	}
+}
+
+// end notes how the shell ended: with its session, or before it.
+func (s *shell) end(how ending) {
+	s.over.Do(func() {
+		s.ending = how
+		close(s.gone)
+	})
 }
 
 func (s *shell) fail(err error) {
@@ -156,46 +197,56 @@ func (s *shell) writer(stream int) io.Writer {
 }
 
 // says takes what the shell itself says.
-func (s *shell) says(stream int, words []string) {
+func (s *shell) says(stream int, word, rest string) {
+	if word == "lock" && s.lock != nil {
+		s.lock.says(rest)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if words[0] == "start" {
-		s.units = s.units || len(words) > 1 && words[1] == "units"
+	switch word {
+	case "start":
+		s.units = s.units || rest == "units"
 		if s.started++; s.started == len(s.streams) {
 			s.heard = now()
 			s.once.Do(func() { close(s.ready) })
 		}
 		return
+	case "gone":
+		if s.parted++; s.parted == len(s.streams) {
+			go s.part(s.left)
+		}
+		return
 	}
-	if s.at[stream] >= len(s.sent) || s.over[stream] >= len(s.sent) {
+	if s.at[stream] >= len(s.sent) || s.ends[stream] >= len(s.sent) {
 		return // it says more than it was asked
 	}
-	switch words[0] {
+	switch word {
 	case "next":
 		s.at[stream]++
 	case "begin":
 		s.sent[s.at[stream]].begun = true
 		s.tell("\n") // see answer
 	case "end":
-		c := s.sent[s.over[stream]]
-		if len(words) == 3 {
-			c.status, _ = strconv.Atoi(words[1]) // the shell's own words
+		c := s.sent[s.ends[stream]]
+		if status, left, told := strings.Cut(rest, " "); told {
+			c.status, _ = strconv.Atoi(status) // the shell's own words
 			s.worst = max(s.worst, c.status)
-			s.left = words[2] != "0"
+			s.left = left != "0"
 		}
 		s.ended(stream, c)
 	case "skip", "away":
-		c := s.sent[s.over[stream]]
-		c.vain, c.away = true, words[0] == "away"
+		c := s.sent[s.ends[stream]]
+		c.vain, c.away = true, word == "away"
 		s.ended(stream, c)
 	}
 }
 
 // ended notes what a stream says of the end of a command. The caller holds mu.
 func (s *shell) ended(stream int, c *shellCommand) {
-	s.over[stream]++
-	n := s.over[stream]
-	if s.over[1-stream] < n {
+	s.ends[stream]++
+	n := s.ends[stream]
+	if s.ends[1-stream] < n {
 		return // that stream may have more of it
 	}
 	if n == len(s.sent) {
@@ -208,24 +259,47 @@ func (s *shell) ended(stream int, c *shellCommand) {
 	close(c.told)
 }
 
+// part ends a shell whose session goes on, where something is left when that is quiet.
+func (s *shell) part(left bool) {
+	if left {
+		s.session.drain(s.copied, func() bool { return true })
+	}
+	s.end(ending{exited: true})
+}
+
 // retire ends a shell that runs nothing, without waiting for it.
 func (s *shell) retire() {
 	go func() {
 		<-s.ready
 		if s.err == nil {
-			s.session.input.close()
+			s.quit()
 		}
 	}()
+}
+
+// quit ends the shell, and a command that is under way.
+func (s *shell) quit() {
+	if s.lock == nil {
+		s.session.input.close()
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tell("quit\n")
 }
 
 // send has a command run. Nothing is under way.
 func (s *shell) send(c *shellCommand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent, s.at, s.over, s.left, s.worst = []*shellCommand{c}, [2]int{}, [2]int{}, false, 0
+	s.sent, s.at, s.ends, s.left, s.worst = []*shellCommand{c}, [2]int{}, [2]int{}, false, 0
 	s.nothing = s.session.conn.pool.underWay.begin(s.session.conn.endpoint)
 	s.tell("first " + c.line + "\n")
 }
+
+// waitingLimit bounds, in bytes, what waits on a host for the commands before it. A pipe
+// must hold it, so that what we say behind it is heard.
+const waitingLimit = 12 << 10
 
 // sendAfter has a command run where the one before it ends well, if that was sent last and
 // may still be under way. Otherwise it says no.
@@ -234,6 +308,13 @@ func (s *shell) sendAfter(before, c *shellCommand) bool {
 	defer s.mu.Unlock()
 	n := len(s.sent)
 	if n == 0 || s.sent[n-1] != before || s.left || s.halted {
+		return false
+	}
+	waiting := len(c.line)
+	for _, x := range s.sent[min(s.at[stderr]+1, n):] {
+		waiting += len(x.line)
+	}
+	if waiting > waitingLimit {
 		return false
 	}
 	c.after = true
@@ -298,7 +379,7 @@ func (c *shellCommand) await(ctx context.Context, stop <-chan struct{}) error {
 		}
 		break
 	}
-	go s.session.input.close() // blocks while the network does
+	go s.quit() // blocks while the network does
 	late := time.NewTimer(s.session.conn.pool.config.Grace + afterGrace)
 	defer late.Stop()
 	select {
@@ -311,7 +392,9 @@ func (c *shellCommand) await(ctx context.Context, stop <-chan struct{}) error {
 		}
 		return context.Cause(ctx)
 	case <-late.C:
-		s.session.ch.Close()
+		if s.lock == nil {
+			s.session.ch.Close()
+		}
 		return s.session.silent(ctx)
 	}
 }

@@ -39,10 +39,10 @@ type talk struct {
 }
 
 func newTalk(t *testing.T, todo int, loud bool, choose func(of int) int) *talk {
-	s := &shell{ready: make(chan struct{}), telling: true} // what it is told stays in its outbox
+	s := &shell{ready: make(chan struct{}), gone: make(chan struct{}), telling: true} // what it is told stays in its outbox
 	s.session.conn = &conn{pool: &Pool{}, stream: &stream{}, endpoint: &Endpoint{}}
-	s.says(stdout, []string{"start"})
-	s.says(stderr, []string{"start", "plain"})
+	s.says(stdout, "start", "")
+	s.says(stderr, "start", "plain")
 	return &talk{t: t, s: s, choose: choose, todo: todo, loud: loud}
 }
 
@@ -108,7 +108,7 @@ func (h *talk) send() {
 }
 
 func (h *talk) running(x *said, stream int, after bool) (all []func()) {
-	word := func(word string) { all = append(all, func() { h.s.says(stream, []string{word}) }) }
+	word := func(word string) { all = append(all, func() { h.s.says(stream, word, "") }) }
 	if x.passed {
 		return nil
 	}
@@ -130,12 +130,12 @@ func (h *talk) end(stream int, x *said) {
 	x.last = h.over == [2]int{n, n}
 	switch {
 	case x.passed:
-		h.s.says(stream, []string{"skip"})
+		h.s.says(stream, "skip", "")
 	case stream == stdout:
-		h.s.says(stream, []string{"end"})
+		h.s.says(stream, "end", "")
 	default:
 		h.left = x.left
-		h.s.says(stream, []string{"end", strconv.Itoa(x.status), map[bool]string{false: "0", true: "1"}[x.left]})
+		h.s.says(stream, "end", strconv.Itoa(x.status)+" "+map[bool]string{false: "0", true: "1"}[x.left])
 	}
 }
 
@@ -221,7 +221,7 @@ func TestShellHearsInAnyOrder(t *testing.T) {
 // ends nothing of ours.
 func TestShellHearsNonsense(t *testing.T) {
 	t.Parallel()
-	words := strings.Split("next,begin,end,end 0 0,end x y,end 3 1,skip,start,start units,no such word", ",")
+	words := strings.Split("next,begin,end,end 0 0,end x y,end 3 1,skip,start,start units,gone,lock,lock held,no such word", ",")
 	for range 500 {
 		h := newTalk(t, 0, false, rand.IntN)
 		var last *shellCommand
@@ -238,7 +238,8 @@ func TestShellHearsNonsense(t *testing.T) {
 			case 1:
 				h.s.text(stream, []byte("text"))
 			default:
-				h.s.says(stream, strings.Fields(words[rand.IntN(len(words))]))
+				word, rest, _ := strings.Cut(words[rand.IntN(len(words))], " ")
+				h.s.says(stream, word, rest)
 			}
 		}
 	}

@@ -27,17 +27,18 @@ package remote
 //	p PID     a command, which has its group
 //	r STATUS  it has ended; a 1 behind it: and has spoilt the shell
 //	s WORD    a command was not begun, and what is said of it
-//	h, e      we want no further command; our end is gone
+//	h, q, e   we want no further command; nor the shell; our end is gone
 //	d         nothing more will run
 //
 // The fourth waits for them. It has the text in its arguments, [started] too, by which
 // the holder of a lock finds what may be under way.
-const shellRuns = `
-__m=$1 __g=$2;
-if command -v setsid >/dev/null; then __s=setsid;
-elif command -v perl >/dev/null; then __s="perl|-e|use POSIX;setsid;exec{\$ARGV[0]}@ARGV"; IFS="|"; fi;
+const shellRuns = "__m=$1 __g=$2; echo " + started + " >&2;" + shellBegins + shellReads + "esac; done; echo e >&4;" + shellWorks
+
+// shellBegins keeps the session's input as 3, and its output as 7 and 8.
+const shellBegins = `
+__s= __r=; if command -v setsid >/dev/null; then __s=setsid;
+elif command -v perl >/dev/null; then __s="perl|-e|use POSIX;setsid;exec{\$ARGV[0]}@ARGV"; fi;
 __o=plain; if [ -d /run/systemd/system ] && [ -O /proc/1 ] && command -v systemd-run >/dev/null; then __o=units; fi;
-echo ` + started + ` >&2;
 exec 3<&0 7>&1 8>&2 </dev/null 2>/dev/null;
 printf "\036%s start\n" "$__m" >&7; printf "\036%s start %s\n" "$__m" $__o >&8;
 __q() {
@@ -48,16 +49,25 @@ __c() {
  __q p; exec >&7 2>&8 4>&- 7>&- 8>&-; eval "$__y";
  command -v "$1" >/dev/null || { echo "$1 is not installed (not on PATH)" >&2; exit 127; };
  printf "\036%s begin\n" "$__m" >&2;
- exec $__s "$@";
+ IFS="|"; exec $__s "$@";
 };
 __n() {
  while read -r __x __z; do case $__x$__z in flags:*[4567]???) return 0;; esac; done </proc/self/fdinfo/$1; return 1;
-};
+};`
+
+// shellReads begins the one that reads our lines, up to what a line may be.
+const shellReads = `
 {
  {
   {
-   while IFS= read -r __x; do case $__x in "") ;; halt) echo h >&4;; *) printf "%s\n" "$__x";; esac; done;
-   echo e >&4;
+   trap "" PIPE;
+   while IFS= read -r __x; do case $__x in
+    "") ;;
+    halt) echo h >&4;;
+    first*|after*) [ -z "$__r" ] || kill -0 $__r || break; printf "%s\n" "$__x";;`
+
+// shellWorks is the rest of the four.
+const shellWorks = `
   } <&3 3<&- 7>&- 8>&- &
  } | {
   exec 3<&-; trap "__h=1" USR1; __h= __o= __v=0; __q x;
@@ -75,11 +85,11 @@ __n() {
  __k() { kill -$1 -$__p || kill -$1 $__p; };
  while read -r __a __v __o; do case $__a in
   x) __e=$__v; [ -z "$__z" ] || kill -USR1 $__e;;
-  p) __p=$__v; __l="$__l $__v"; [ "$__z" != e ] || break;;
+  p) __p=$__v; __l="$__l $__v"; case $__z in e|q) break;; esac;;
   r) __f=${__o:-0}; for __x in $__l; do if kill -0 -$__x; then __f=1; fi; done;
    [ $__f = 1 ] || __l=; __p=; printf "\036%s end\n" "$__m" >&7; printf "\036%s end %s %s\n" "$__m" $__v $__f >&8;;
   s) printf "\036%s %s\n" "$__m" $__v >&7; printf "\036%s %s\n" "$__m" $__v >&8;;
-  h|e) __z=$__a; kill -USR1 $__e; if [ $__a = e ] && [ -n "$__p" ]; then break; fi;;
+  h|q|e) __z=$__a; kill -USR1 $__e; case $__a$__p in [qe]?*) break;; esac;;
   d) break;;
  esac; done;
  if [ -n "$__p" ]; then
@@ -89,4 +99,5 @@ __n() {
   done;
   __k KILL;
  fi;
+ case $__z in e) [ -z "$__r" ] || kill -HUP $__r;; esac;
 }`

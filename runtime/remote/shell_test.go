@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -180,7 +179,7 @@ func FuzzMarked(f *testing.F) {
 					return
 				}
 				all = append(all, "t"+string(p))
-			}, says: func(words []string) { all = append(all, fmt.Sprint("w", words)) }}
+			}, says: func(word, rest string) { all = append(all, "w"+word+" "+rest) }}
 			for _, p := range pieces {
 				m.Write(p)
 			}

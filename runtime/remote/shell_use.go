@@ -2,34 +2,16 @@ package remote
 
 import (
 	"context"
-	"errors"
 
 	"infra/runtime"
 )
 
-// errNoRoom keeps a shell that nobody has asked for from taking another's session.
-var errNoRoom = errors.New("there is no room for a session more")
-
-// prepareShell begins a shell for the first command, while something else is under way.
-func (c *conn) prepareShell() {
-	c.keepShell(c.openShell(c.pool.ctx, func(ctx context.Context, line string) (*channel, error) {
-		if !c.slots.tryTake() {
-			return nil, errNoRoom
-		}
-		ch, err := c.tryBegin(ctx, line)
-		if err != nil {
-			c.slots.release()
-		}
-		return ch, err
-	}))
-}
-
 // keepShell keeps a shell for the next command, unless the host was changed since it
-// began, another one is kept, or its session may be wanted.
+// began, another one is kept, or its session may be wanted by others.
 func (c *conn) keepShell(s *shell) {
 	c.shellMu.Lock()
 	defer c.shellMu.Unlock()
-	if c.idle != nil || s.era != c.era || s.conn != c || c.slots.none() {
+	if c.idle != nil || s.era != c.era || s.conn != c || s.lock == nil && c.slots.none() {
 		s.retire()
 		return
 	}
@@ -66,7 +48,17 @@ func (c *conn) owned(s *shell, attempt context.Context) {
 	})
 }
 
-// dropShell ends the shell that is kept, for which there is room for a session more.
+// makeRoom ends the shell that is kept, if that makes room for a session more.
+func (c *conn) makeRoom() {
+	c.shellMu.Lock()
+	defer c.shellMu.Unlock()
+	if c.idle != nil && c.idle.lock == nil {
+		c.idle.retire()
+		c.idle = nil
+	}
+}
+
+// dropShell ends the shell that is kept.
 func (c *conn) dropShell() {
 	if s := c.takeShell(); s != nil {
 		s.retire()
@@ -107,7 +99,7 @@ func (c *conn) shell(ctx context.Context, cmd Command) *shell {
 		s = nil
 	}
 	if s == nil && (cmd.Reads || attempt != nil) {
-		s = c.openShell(ctx, c.begin)
+		s = c.openShell(ctx)
 	}
 	if s == nil {
 		return nil
@@ -254,7 +246,7 @@ func (s *shell) finish(ctx context.Context, keep bool) {
 		s.retire()
 		return
 	}
-	s.session.input.close()
+	s.quit()
 	select {
 	case <-s.gone:
 	case <-ctx.Done():

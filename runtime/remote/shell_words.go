@@ -9,13 +9,13 @@ import (
 type marked struct {
 	mark []byte // the first byte is seldom printed
 	text func([]byte)
-	says func(words []string)
+	says func(word, rest string)
 
 	held []byte // what may be the beginning of a mark, or of a line that it leads
 }
 
-// markedLine bounds a line of the shell's own.
-const markedLine = 80
+// markedLine bounds a line of the shell's own; one of a lock may have its holder's words.
+const markedLine = 8 << 10
 
 func (m *marked) Write(p []byte) (int, error) {
 	m.held = append(m.held, p...)
@@ -55,10 +55,10 @@ func (m *marked) take() bool {
 		m.pass(1)
 		return true
 	}
-	words := strings.Fields(string(m.held[n:end]))
+	word, rest, _ := strings.Cut(strings.TrimPrefix(string(m.held[n:end]), " "), " ")
 	m.held = append(m.held[:0], m.held[end+1:]...)
-	if len(words) > 0 {
-		m.says(words)
+	if word != "" {
+		m.says(word, rest)
 	}
 	return true
 }
