@@ -11,10 +11,19 @@ import (
 )
 
 func TestLockIsFreeAfterKilledConnection(t *testing.T) {
+	for _, shellEnded := range []bool{false, true} {
+		t.Run(fmt.Sprintf("the shell has ended: %v", shellEnded), func(t *testing.T) { lockIsFreeAfterKilledConnection(t, shellEnded) })
+	}
+}
+
+func lockIsFreeAfterKilledConnection(t *testing.T, shellEnded bool) {
 	t.Parallel()
 	s, _ := lockServer(t)
 	a, b := s.pool(t), s.pool(t)
 	l := takeFor(t, a, crs, longLease)
+	if shellEnded {
+		shellEndsWithItsStep(t, s, a)
+	}
 	for _, pid := range sessionsOf(s.cmd.Process.Pid) {
 		must(t, syscall.Kill(pid, syscall.SIGKILL))
 	}

@@ -195,10 +195,11 @@ func TestAheadWithInput(t *testing.T) {
 }
 
 // TestAheadStopped: what runs may end, and nothing else is begun.
-func TestAheadStopped(t *testing.T) {
-	t.Parallel()
+func TestAheadStopped(t *testing.T) { inEachSession(t, aheadStopped) }
+
+func aheadStopped(t *testing.T, _ *server, p *Pool) {
 	stop, cancel := context.WithCancelCause(t.Context())
-	g := goAhead(t, newServer(t).pool(t), inTime(t), stop)
+	g := goAhead(t, p, inTime(t), stop)
 	must(t, g.ask(shellOf(notes+"echo $PPID >runner; "+waits)))
 	for range 3 {
 		must(t, g.ask(shellOf(notes)))
@@ -275,9 +276,10 @@ func TestAheadIsCutOff(t *testing.T) {
 
 // TestAheadOfDaemon: what is left of a command is in nobody's way, and what it prints when
 // nobody reads that any more is no other command's.
-func TestAheadOfDaemon(t *testing.T) {
-	t.Parallel()
-	g := goAhead(t, newServer(t).pool(t), inTime(t), t.Context())
+func TestAheadOfDaemon(t *testing.T) { inEachSession(t, aheadOfDaemon) }
+
+func aheadOfDaemon(t *testing.T, _ *server, p *Pool) {
+	g := goAhead(t, p, inTime(t), t.Context())
 	daemon := `trap "" PIPE; echo $$ >daemon; until [ -e late ]; do sleep .02; done; echo late; echo said >said; exec sleep 300`
 	must(t, g.ask(shellOf(notes+"sh -c '"+daemon+"' & "+waits)))
 	for range 2 {

@@ -42,27 +42,30 @@ func (closable) CloseWrite() error { return nil }
 // TestAheadOfSpoilt: after a command that has made the output of its shell one that does
 // not wait, the next one has another shell, and all of its own output.
 func TestAheadOfSpoilt(t *testing.T) {
-	t.Parallel()
 	for _, stream := range []string{"STDOUT", "STDERR"} {
-		g := goAhead(t, newServer(t).pool(t), inTime(t), t.Context())
-		spoil := "perl -MFcntl -e 'fcntl(" + stream + ", F_SETFL, O_WRONLY | O_NONBLOCK) or die'; "
-		const much = "head -c 4000000 /dev/zero | tr '\\0' x; head -c 4000000 /dev/zero | tr '\\0' x >&2; "
-		for _, script := range []string{notes + waits + spoil, notes + much, notes + "echo $PPID", spoil, notes + much} {
-			must(t, g.ask(shellOf(script)))
-			g.letGo()
+		inEachSession(t, func(t *testing.T, _ *server, p *Pool) { aheadOfSpoilt(t, p, stream) })
+	}
+}
+
+func aheadOfSpoilt(t *testing.T, p *Pool, stream string) {
+	g := goAhead(t, p, inTime(t), t.Context())
+	spoil := "perl -MFcntl -e 'fcntl(" + stream + ", F_SETFL, O_WRONLY | O_NONBLOCK) or die'; "
+	const much = "head -c 4000000 /dev/zero | tr '\\0' x; head -c 4000000 /dev/zero | tr '\\0' x >&2; "
+	for _, script := range []string{notes + waits + spoil, notes + much, notes + "echo $PPID", spoil, notes + much} {
+		must(t, g.ask(shellOf(script)))
+		g.letGo()
+	}
+	must(t, g.wait())
+	g.checkAll("1 2 3 5", nil)
+	for _, n := range []int{1, 4} {
+		if x := g.asks[n]; x.out.Len() != 4000000 || x.diag.Len() != 4000000 {
+			t.Errorf("%s: %d and %d bytes of %d", stream, x.out.Len(), x.diag.Len(), 4000000)
 		}
-		must(t, g.wait())
-		g.checkAll("1 2 3 5", nil)
-		for _, n := range []int{1, 4} {
-			if x := g.asks[n]; x.out.Len() != 4000000 || x.diag.Len() != 4000000 {
-				t.Errorf("%s: %d and %d bytes of %d", stream, x.out.Len(), x.diag.Len(), 4000000)
-			}
-		}
-		var out strings.Builder
-		_, err := g.p.Run(g.ctx, target, Command{Argv: []string{"sh", "-c", "echo $PPID"}, Stdout: &out})
-		must(t, err)
-		if first := g.asks[2].out.String(); out.String() == first {
-			t.Errorf("%s: the spoilt shell is used again", stream)
-		}
+	}
+	var out strings.Builder
+	_, err := g.p.Run(g.ctx, target, Command{Argv: []string{"sh", "-c", "echo $PPID"}, Stdout: &out})
+	must(t, err)
+	if first := g.asks[2].out.String(); out.String() == first {
+		t.Errorf("%s: the spoilt shell is used again", stream)
 	}
 }

@@ -65,9 +65,9 @@ func TestShellIsShared(t *testing.T) {
 }
 
 // TestShellEndsWithItsStep: nothing of it stays on the host.
-func TestShellEndsWithItsStep(t *testing.T) {
-	t.Parallel()
-	p := newServer(t).pool(t)
+func TestShellEndsWithItsStep(t *testing.T) { inEachSession(t, shellEndsWithItsStep) }
+
+func shellEndsWithItsStep(t *testing.T, _ *server, p *Pool) {
 	ctx, end := context.WithCancel(inTime(t))
 	var out strings.Builder
 	_, err := p.Run(runtime.WithAttempt(ctx), target, Command{Argv: []string{"sh", "-c", "echo $PPID"}, Stdout: &out})
@@ -77,15 +77,14 @@ func TestShellEndsWithItsStep(t *testing.T) {
 		t.Errorf("it did not stay for the step: %v", err)
 	}
 	end()
-	eventually(t, "the shell has ended", func() bool { _, err := os.Stat(shell); return err != nil })
+	eventually(t, "the shell has ended", func() bool { _, err := os.Stat(shell + "/exe"); return err != nil })
 }
 
 // TestShellTellsAll: exit codes, both streams and the environment of many commands in one
 // shell are those of each.
-func TestShellTellsAll(t *testing.T) {
-	t.Parallel()
-	s := newServer(t)
-	p := s.pool(t)
+func TestShellTellsAll(t *testing.T) { inEachSession(t, shellTellsAll) }
+
+func shellTellsAll(t *testing.T, s *server, p *Pool) {
 	dir := t.TempDir()
 	for i := range 30 {
 		text := strings.Repeat("\x1eline "+strconv.Itoa(i)+" ", rand.IntN(2000))
@@ -114,9 +113,9 @@ func TestShellTellsAll(t *testing.T) {
 
 // TestShellIsKilled: whoever ends the shell itself ends what it runs, and the outcome is
 // not known; the next command finds another one.
-func TestShellIsKilled(t *testing.T) {
-	t.Parallel()
-	p := newServer(t).pool(t)
+func TestShellIsKilled(t *testing.T) { inEachSession(t, shellIsKilled) }
+
+func shellIsKilled(t *testing.T, _ *server, p *Pool) {
 	id := marker()
 	_, err := p.Run(inTime(t), target, Command{Reads: true, Argv: []string{"sh", "-c", "kill -9 $PPID; sleep 300 & sleep 300", id}})
 	if !errors.Is(err, runtime.ErrUntold) {
@@ -141,9 +140,9 @@ func TestShellMakesRoom(t *testing.T) {
 }
 
 // TestShellIsLeft: what is cancelled is ended with all of its group.
-func TestShellIsLeft(t *testing.T) {
-	t.Parallel()
-	p := newServer(t).pool(t)
+func TestShellIsLeft(t *testing.T) { inEachSession(t, shellIsLeft) }
+
+func shellIsLeft(t *testing.T, _ *server, p *Pool) {
 	for _, first := range []bool{true, false} { // in a new shell, and in one that is there
 		id := marker()
 		out := newSignalled()
