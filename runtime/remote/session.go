@@ -32,7 +32,7 @@ const afterGrace = 2 * time.Second
 // itself by [started].
 type job struct {
 	script         string
-	args           []string  // of the script, which any login shell takes in single quotes; see light
+	args           []string  // of the script, which any login shell takes in single quotes
 	sudo           bool      // as root, unless the login is root already
 	input          io.Reader // what the script reads first; nil is nothing
 	stdout, stderr io.Writer
@@ -41,10 +41,6 @@ type job struct {
 	// of its input; nil is nothing. The end of its input follows.
 	farewell func(cause error) string
 }
-
-// light says whether the script has its head in its arguments, and prints nothing on
-// standard output, as one does that there is of each host for as long as a run goes on.
-func (j job) light() bool { return j.args != nil }
 
 // A report is what came back of a job that the host carried out.
 type report struct {
@@ -109,11 +105,7 @@ func (c *conn) carryOut(ctx context.Context, j job) (report, error) {
 	defer gate.shut()
 	stderr := &announced{next: gate.writer(j.stderr, &s.output), answer: func() { s.answer(sent) }}
 	copied := make(chan struct{})
-	if j.light() {
-		go s.copyStderr(stderr, copied)
-	} else {
-		go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
-	}
+	go s.copyOutput(gate.writer(j.stdout, &s.output), stderr, copied)
 	end, err := s.await(ctx, j.grace)
 	ended(end)
 	if end.exited {
@@ -229,23 +221,17 @@ func (s *session) ending(r *ssh.Request) (ending, bool) {
 // send sends a job its input, the head of which is in one packet.
 func (s *session) send(j job, sent chan<- struct{}) {
 	defer close(sent)
-	first := headRead
-	if j.light() {
-		first = smallRead
-	}
 	if j.input != nil {
-		transfer(&s.input, j.input, first) // its end is no end of the stream: that would end the command
+		transfer(&s.input, j.input, headRead) // its end is no end of the stream: that would end the command
 	}
-}
-
-func (s *session) copyStderr(stderr io.Writer, done chan<- struct{}) {
-	pour(stderr, s.ch.Stderr())
-	close(done)
 }
 
 func (s *session) copyOutput(stdout, stderr io.Writer, done chan<- struct{}) {
 	diag := make(chan struct{})
-	go s.copyStderr(stderr, diag)
+	go func() {
+		pour(stderr, s.ch.Stderr())
+		close(diag)
+	}()
 	pour(stdout, s.ch)
 	<-diag
 	close(done)

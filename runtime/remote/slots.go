@@ -35,16 +35,6 @@ func (s *slots) take(ctx context.Context) error {
 	}
 }
 
-// tryTake takes a slot where one is free.
-func (s *slots) tryTake() bool {
-	select {
-	case <-s.free:
-		return true
-	default:
-		return false
-	}
-}
-
 // none says whether no slot is free.
 func (s *slots) none() bool { return len(s.free) == 0 }
 
