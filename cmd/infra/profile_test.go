@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.starlark.net/starlark"
 
 	"infra/runtime"
 )
@@ -23,6 +24,9 @@ func TestTrace(t *testing.T) {
 	began := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
 	ms := func(n int) time.Time { return began.Add(time.Duration(n) * time.Millisecond) }
 	op := &runtime.OpEvent{Op: runtime.Op{Name: "ssh.run", Show: "true", Effect: runtime.Read}}
+	ahead := func(id int) *runtime.OpEvent {
+		return &runtime.OpEvent{ID: id, Op: runtime.Op{Name: "ssh.run", Show: "true", Effect: runtime.Change, Statement: starlark.CallStack{{}}}}
+	}
 	for _, e := range []runtime.Event{
 		{Kind: runtime.RunStarted, Time: ms(0)},
 		{Kind: runtime.StepStarted, Time: ms(1), Step: "a", Host: "x"},
@@ -31,8 +35,12 @@ func TestTrace(t *testing.T) {
 		{Kind: runtime.OpEnded, Time: ms(5), Step: "a", Host: "x", Op: op, Status: runtime.OK},
 		{Kind: runtime.StepEnded, Time: ms(6), Step: "a", Host: "x", Status: runtime.OK},
 		{Kind: runtime.StepStarted, Time: ms(7), Step: "b"},
-		{Kind: runtime.StepEnded, Time: ms(8), Step: "a", Host: "y", Status: runtime.Failed},
-		{Kind: runtime.StepEnded, Time: ms(9), Step: "b", Status: runtime.OK},
+		{Kind: runtime.OpAsked, Time: ms(7), Step: "a", Host: "y", Op: ahead(1)},
+		{Kind: runtime.OpAsked, Time: ms(7), Step: "a", Host: "y", Op: ahead(2)},
+		{Kind: runtime.OpEnded, Time: ms(8), Step: "a", Host: "y", Op: ahead(1), Status: runtime.OK},
+		{Kind: runtime.OpEnded, Time: ms(10), Step: "a", Host: "y", Op: ahead(2), Status: runtime.Failed},
+		{Kind: runtime.StepEnded, Time: ms(10), Step: "a", Host: "y", Status: runtime.Failed},
+		{Kind: runtime.StepEnded, Time: ms(11), Step: "b", Status: runtime.OK},
 	} {
 		tr.Read(e)
 	}
@@ -50,8 +58,10 @@ func TestTrace(t *testing.T) {
 	want := []traced{
 		{"ssh.run", "X", 3000, 2000, 1, 0, "operation", map[string]any{"show": "true", "effect": "read", "status": "ok", "host": "x"}},
 		{"a x", "X", 1000, 5000, 1, 0, "step", map[string]any{"status": "ok", "host": "x"}},
-		{"a y", "X", 2000, 6000, 1, 1, "step", map[string]any{"status": "failed", "host": "y"}},
-		{"b", "X", 7000, 2000, 1, 0, "step", map[string]any{"status": "ok"}},
+		{"ssh.run", "X", 7000, 1000, 1, 1, "operation", map[string]any{"show": "true", "effect": "change", "status": "ok", "host": "y"}},
+		{"ssh.run", "X", 8000, 2000, 1, 1, "operation", map[string]any{"show": "true", "effect": "change", "status": "failed", "host": "y"}},
+		{"a y", "X", 2000, 8000, 1, 1, "step", map[string]any{"status": "failed", "host": "y"}},
+		{"b", "X", 7000, 4000, 1, 0, "step", map[string]any{"status": "ok"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

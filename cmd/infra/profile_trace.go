@@ -22,10 +22,21 @@ type trace struct {
 	some  bool // something was written
 }
 
-// A span is a step that runs, and the operation that it is at.
+// A span is a step that runs.
 type span struct {
-	lane      int
-	began, op time.Time
+	lane  int
+	began time.Time
+	asked map[int]time.Time // when its operations were, by their numbers
+	ended time.Time         // when the last one did
+}
+
+// from is when an operation began: what was sent ahead waited for the one before it.
+func (s *span) from(op *runtime.OpEvent) time.Time {
+	asked := s.asked[op.ID]
+	if op.Op.Statement != nil && asked.Before(s.ended) {
+		return s.ended
+	}
+	return asked
 }
 
 // traced is one line of the file.
@@ -56,14 +67,16 @@ func (t *trace) Read(e runtime.Event) {
 	case runtime.RunStarted, runtime.RunResumed:
 		t.began = e.Time
 	case runtime.StepStarted:
-		t.open[who] = &span{lane: t.take(), began: e.Time}
+		t.open[who] = &span{lane: t.take(), began: e.Time, asked: map[int]time.Time{}}
 	case runtime.OpAsked:
 		if s != nil {
-			s.op = e.Time
+			s.asked[e.Op.ID] = e.Time
 		}
 	case runtime.OpEnded:
 		if s != nil {
-			t.write(e, s.op, s.lane, e.Op.Op.Name, map[string]any{"show": runtime.Scrub(e.Op.Op.Show), "effect": e.Op.Op.Effect, "status": e.Status})
+			t.write(e, s.from(e.Op), s.lane, e.Op.Op.Name, map[string]any{"show": runtime.Scrub(e.Op.Op.Show), "effect": e.Op.Op.Effect, "status": e.Status})
+			s.ended = e.Time
+			delete(s.asked, e.Op.ID)
 		}
 	case runtime.StepEnded:
 		if s != nil {

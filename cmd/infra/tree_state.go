@@ -172,6 +172,16 @@ func (s *treeState) row(e runtime.Event) *treeRow {
 	return s.add(who, 0)
 }
 
+// at is the operation that an instance is at, and how many were sent ahead behind it.
+// Of operations within one another it is the innermost.
+func (in *treeInstance) at() (o *treeOp, behind int) {
+	n := len(in.ops) - 1
+	for n > 0 && in.ops[n].op.Statement != nil && in.ops[n-1].op.Statement != nil {
+		n--
+	}
+	return in.ops[n], len(in.ops) - 1 - n
+}
+
 func (s *treeState) opEnded(row *treeRow, e runtime.Event) {
 	s.ops++
 	if e.Op.Changed {

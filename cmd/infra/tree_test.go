@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/ansi"
+	"go.starlark.net/starlark"
 
 	"infra/runtime"
 )
@@ -199,6 +200,33 @@ func TestPartsKeepTheirLines(t *testing.T) {
 	if got := parts(partStays); got != "c building\n" {
 		t.Errorf("after a while:\n%s", got)
 	}
+}
+
+// Of operations that were sent ahead the first one runs.
+func TestTreeShowsTheOneThatRuns(t *testing.T) {
+	s := newTreeState()
+	op := func(kind runtime.EventKind, id int, statement starlark.CallStack) {
+		op := &runtime.OpEvent{ID: id, Op: runtime.Op{Name: fmt.Sprint("op", id), Host: "h", Statement: statement}}
+		s.apply(runtime.Event{Kind: kind, Time: time.Unix(1, 0), Step: "act", Host: "h", Op: op})
+	}
+	shows := func(want string) {
+		t.Helper()
+		if got := view(s, 80, 24, false); !strings.Contains(got, want) {
+			t.Errorf("want %q in\n%s", want, got)
+		}
+	}
+	statement := starlark.CallStack{{}}
+	op(runtime.OpAsked, 1, nil) // has the others done
+	op(runtime.OpAsked, 2, statement)
+	shows("  op2\n")
+	op(runtime.OpAsked, 3, statement)
+	op(runtime.OpAsked, 4, statement)
+	shows("  op2 (+2)\n")
+	op(runtime.OpEnded, 2, statement)
+	shows("  op3 (+1)\n")
+	op(runtime.OpEnded, 3, statement)
+	op(runtime.OpEnded, 4, statement)
+	shows("  op1\n")
 }
 
 func BenchmarkView1000(b *testing.B) {

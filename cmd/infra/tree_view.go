@@ -276,7 +276,7 @@ func (v viewer) doing(in *treeInstance, room int) string {
 	if len(in.ops) == 0 {
 		return ""
 	}
-	o := in.ops[len(in.ops)-1]
+	o, behind := in.at()
 	text := o.op.Name
 	if o.op.Host != in.host {
 		text = strings.TrimSpace(text + " " + o.op.Host)
@@ -287,6 +287,9 @@ func (v viewer) doing(in *treeInstance, room int) string {
 		last = fmt.Sprintf("%d of %d", o.nth, o.of)
 	} else if o.sum != "" {
 		last = oneLine(o.sum)
+	}
+	if behind > 0 && room >= 30 {
+		text += v.dim(fmt.Sprintf(" (+%d)", behind))
 	}
 	if last == "" || room < 30 {
 		return text
