@@ -70,9 +70,10 @@ func (p *Pool) lock(ctx context.Context, h *runtime.Host, holder Holder, l lease
 // why it was.
 func (l *HostLock) Release() error { return l.release() }
 
-// Lost is closed when the lock can no longer be vouched for: its process or
-// the connection has ended, or the host has not answered for a lease. That is
-// never later than the host lets go by itself.
+// Lost is closed when the lock can no longer be vouched for: the connection has ended,
+// or the host has not answered for a lease, which is never later than the host lets go
+// by itself. That somebody has killed its process on the host is noticed by the next
+// renewal, within 10 seconds, or by the next command, which is then not begun.
 func (l *HostLock) Lost() <-chan struct{} { return l.lost }
 
 // Err says why the lock was lost; nil while it is not.
