@@ -65,25 +65,34 @@ func TestFollowEndsWithTheRun(t *testing.T) {
 		events[i].Time = noon.Add(-time.Duration(i) * time.Hour) // the clock runs backwards
 	}
 	record(t, j, events[0], started("another", noon))
-	seen := make(chan runtime.Event, 100)
+	seen, on := make(chan runtime.Event), make(chan struct{})
 	over := make(chan error, 1)
 	l := read(t, root)
-	go func() { over <- l.Follow(t.Context(), "r1", func(e runtime.Event) { seen <- e }) }()
+	go func() {
+		over <- l.Follow(t.Context(), "r1", func(e runtime.Event) {
+			seen <- e
+			<-on // it must not look between an end and what goes on with it: it would have gone
+		})
+	}()
 	for i, e := range events {
-		if e.Kind == runtime.RunEnded && i+1 < len(events) {
-			record(t, j, e, events[i+1]) // were it resumed later, a follower would have gone
-		} else if i > 0 && events[i-1].Kind != runtime.RunEnded {
-			record(t, j, e)
-		}
-		if i+1 < len(events) && e.Kind == runtime.RunEnded {
+		switch last := i+1 == len(events); {
+		case e.Kind == runtime.RunEnded && !last:
+			record(t, j, e, events[i+1])
 			continue
+		case i > 0:
+			if events[i-1].Kind != runtime.RunEnded {
+				record(t, j, e)
+			}
+			on <- struct{}{}
 		}
 		for got := range seen {
 			if got.Kind == e.Kind && got.Time.Equal(e.Time) {
 				break
 			}
+			on <- struct{}{}
 		}
 	}
+	close(on)
 	if err := <-over; err != nil {
 		t.Error(err)
 	}
